@@ -1,0 +1,1 @@
+"""Content: from what was sent to clean Markdown."""

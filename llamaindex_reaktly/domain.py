@@ -1,0 +1,202 @@
+"""The words that every part of the system shares.
+
+Dialects translate their wire formats to and from these objects and to nothing
+else; the core knows no dialect's names.
+"""
+
+import base64
+import enum
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from llamaindex_reaktly.filters import Filter
+
+JsonScalar = str | int | float | bool | None
+JsonValue = JsonScalar | list["JsonValue"] | dict[str, "JsonValue"]
+
+
+class SourceType(enum.StrEnum):
+    """What kind of thing a document describes (seed 000, `sourceType`)."""
+
+    PRODUCT = "PRODUCT"
+    ARTICLE = "ARTICLE"
+    PAGE = "PAGE"
+    SERVICE = "SERVICE"
+    PERSON = "PERSON"
+
+
+class ContentType(enum.StrEnum):
+    """How a document's content is written."""
+
+    TEXT = "text/plain"
+    HTML = "text/html"
+    MARKDOWN = "text/markdown"
+
+
+class Priority(enum.IntEnum):
+    """Order in the queue: every document of a higher priority goes first."""
+
+    LOW = 0
+    NORMAL = 1
+    HIGH = 2
+
+
+class DocumentState(enum.StrEnum):
+    """Where a document stands between being accepted and being searchable."""
+
+    QUEUED = "queued"
+    PROCESSING = "processing"
+    COMPLETED = "completed"
+    FAILED = "failed"
+    DELETED = "deleted"
+
+
+class Outcome(enum.StrEnum):
+    """What the last push of a document came to."""
+
+    INDEXED = "indexed"
+    UNCHANGED = "unchanged"
+    FAILED = "failed"
+    DELETED = "deleted"
+
+
+class SearchMode(enum.StrEnum):
+    """Which evidence a search ranks by."""
+
+    HYBRID = "hybrid"
+    VECTOR = "vector"
+    TEXT = "text"
+
+
+@dataclass(frozen=True, slots=True)
+class DocumentKey:
+    """Identity of a document: its id inside a source inside a knowledge base.
+
+    `source` is `integration:<id>` for a Reaktly integration and a bare word for
+    a dialect that has one fixed source, so that an integration which happens to
+    be called like one never meets it.
+    """
+
+    knowledge_base_id: str
+    source: str
+    external_id: str
+
+    @property
+    def document_id(self) -> str:
+        """`doc_` and 128 bits of a digest of the three parts, each preceded by its length.
+
+        Lengths, not separators: no choice of characters lets two keys meet.
+        """
+        digest = hashlib.sha256()
+        for part in (self.knowledge_base_id, self.source, self.external_id):
+            encoded = part.encode()
+            digest.update(len(encoded).to_bytes(8, "big"))
+            digest.update(encoded)
+        return "doc_" + base64.b32encode(digest.digest()[:16]).decode().rstrip("=").lower()
+
+
+@dataclass(frozen=True, slots=True)
+class SourceDocument:
+    """A document as its owner declared it."""
+
+    key: DocumentKey
+    source_type: SourceType
+    title: str
+    content: str
+    content_type: ContentType | None = None
+    url: str | None = None
+    summary: str | None = None
+    tags: tuple[str, ...] = ()
+    language: str | None = None
+    attributes: Mapping[str, JsonValue] = field(default_factory=dict)
+    client_hash: str | None = None
+    priority: Priority = Priority.NORMAL
+    force_refresh: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """Answer to a submission, given once it is durable."""
+
+    document_id: str
+    key: DocumentKey
+    version: int
+    unchanged: bool
+
+
+@dataclass(frozen=True, slots=True)
+class DocumentStatus:
+    """One row of the registry, without the content."""
+
+    document_id: str
+    key: DocumentKey
+    source_type: SourceType
+    title: str
+    url: str | None
+    state: DocumentState
+    last_outcome: Outcome | None
+    attempts: int
+    chunks: int | None
+    error: str | None
+    version: int
+    queued_at: datetime
+    finished_at: datetime | None
+    updated_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class SearchRequest:
+    """A search of one knowledge base. `limit` counts documents, not passages."""
+
+    knowledge_base_id: str
+    query: str
+    limit: int = 10
+    offset: int = 0
+    mode: SearchMode = SearchMode.HYBRID
+    filters: Filter | None = None
+    min_relevance: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Passage:
+    """One chunk of a document; `relevance` is in 0..1 and 0 where nothing was asked."""
+
+    node_id: str
+    text: str
+    headings: tuple[str, ...]
+    relevance: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class SearchHit:
+    """One document that answers a search, with its best passages, best first."""
+
+    document_id: str
+    key: DocumentKey
+    version: int
+    source_type: SourceType
+    title: str
+    url: str | None
+    summary: str | None
+    tags: tuple[str, ...]
+    attributes: Mapping[str, JsonValue]
+    updated_at: datetime
+    relevance: float
+    passages: tuple[Passage, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class SearchResult:
+    """The hits of a search, sorted by relevance."""
+
+    hits: tuple[SearchHit, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class StoredContent:
+    """A document as accepted, with where it stands."""
+
+    status: DocumentStatus
+    document: SourceDocument

@@ -1,0 +1,1 @@
+"""Ingestion: making the index agree with the registry."""

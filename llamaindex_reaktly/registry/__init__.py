@@ -1,0 +1,1 @@
+"""The registry: what should be in each knowledge base, and what is."""

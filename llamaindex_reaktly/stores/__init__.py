@@ -1,0 +1,1 @@
+"""Stores: where nodes, vectors and terms live."""

@@ -1,0 +1,172 @@
+"""What a store must do for us, whichever engine is behind it.
+
+A store is an index: everything in it can be made again from the registry. It
+holds, per knowledge base, the nodes of documents, each with its vector and its
+analysed terms. It does not decide what is visible; the registry does.
+
+All methods block and may be called from several threads at once; callers on an
+event loop use a thread.
+"""
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from llamaindex_reaktly.domain import JsonValue, SourceType
+from llamaindex_reaktly.filters import Filter
+
+Vector = NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True)
+class IndexedDocument:
+    """The searchable face of one version of a document: what filters and results show."""
+
+    document_id: str
+    version: int
+    source: str
+    external_id: str
+    source_type: SourceType
+    title: str
+    url: str | None
+    summary: str | None
+    tags: tuple[str, ...]
+    language: str
+    attributes: Mapping[str, JsonValue]
+    updated_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class IndexedNode:
+    """One chunk of a document.
+
+    `text` is what a reader is shown, `headings` the path above it. `terms` are the
+    space-separated results of the core's text analysis over the title, the headings
+    and the text, repetitions kept. `vector` is f32, unit length. `content_digest`
+    identifies the text as embedded, so that the same text is never embedded twice.
+    `extra` is whatever a LlamaIndex face needs to give the node back whole (JSON).
+    """
+
+    node_id: str
+    ordinal: int
+    text: str
+    headings: tuple[str, ...]
+    terms: str
+    vector: Vector
+    content_digest: str
+    extra: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class StoreQuery:
+    """Both legs of a search. A leg that is None is not asked.
+
+    `terms` maps a language to the query's analysed terms in it, repetitions kept: a
+    document matches by the terms of its own language. `candidates` bounds how many
+    nodes each leg contributes.
+    """
+
+    vector: Vector | None = None
+    terms: Mapping[str, Sequence[str]] | None = None
+    filter: Filter | None = None
+    candidates: int = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """One node that a leg brought up, with the exact evidence of both legs.
+
+    `cosine` is 0 where no vector was asked. `bm25` is the sum of idf · saturated term
+    frequency (k1 .9, b .4); `matched_idf` the idf of the query's terms that the node
+    holds; `query_idf` that of all the query's terms: both are 0 where no terms were
+    asked. A query's repeated terms count as often as they are repeated.
+    """
+
+    document: IndexedDocument
+    node_id: str
+    ordinal: int
+    text: str
+    headings: tuple[str, ...]
+    cosine: float
+    bm25: float
+    matched_idf: float
+    query_idf: float
+    extra: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class StoreCounts:
+    """How much a knowledge base's index holds."""
+
+    documents: int
+    nodes: int
+
+
+@dataclass(frozen=True, slots=True)
+class IndexedVersion:
+    """What the index holds of one document, for comparison with the registry."""
+
+    document_id: str
+    version: int
+    nodes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Replacement:
+    """A document's new version with all its nodes (none: the document has no text)."""
+
+    document: IndexedDocument
+    nodes: Sequence[IndexedNode] = field(default_factory=tuple)
+
+
+class Store(Protocol):
+    """One index for many knowledge bases, which never see each other."""
+
+    def replace(self, knowledge_base_id: str, replacements: Sequence[Replacement]) -> None:
+        """Put each document's new version in the place of any older one, whole or not at all.
+
+        Durable on return. A version lower than the one in the index is ignored.
+        """
+        ...
+
+    def delete(self, knowledge_base_id: str, document_ids: Collection[str]) -> int:
+        """Remove documents with all their nodes and every trace of their text; how many went."""
+        ...
+
+    def drop(self, knowledge_base_id: str) -> None:
+        """Remove a knowledge base's whole index. No error if there is none."""
+        ...
+
+    def search(self, knowledge_base_id: str, query: StoreQuery) -> list[Candidate]:
+        """The union of both legs' best nodes, unordered, read from one snapshot."""
+        ...
+
+    def known_vectors(
+        self, knowledge_base_id: str, document_ids: Collection[str]
+    ) -> dict[str, Vector]:
+        """`content_digest` → vector of every node that these documents have in the index."""
+        ...
+
+    def nodes(self, knowledge_base_id: str, document_id: str) -> list[IndexedNode]:
+        """A document's nodes in order; empty if it is not in the index."""
+        ...
+
+    def languages(self, knowledge_base_id: str) -> tuple[str, ...]:
+        """The languages of the documents in the index, most frequent first."""
+        ...
+
+    def count(self, knowledge_base_id: str) -> StoreCounts:
+        """How many documents and nodes the index holds; zeros if there is none."""
+        ...
+
+    def versions(self, knowledge_base_id: str) -> list[IndexedVersion]:
+        """What is in the index, document by document, for verification."""
+        ...
+
+    def close(self) -> None:
+        """Release files and connections. Idempotent."""
+        ...
