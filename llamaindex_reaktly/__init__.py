@@ -1,0 +1,1 @@
+"""A knowledge base for AI assistants, and the LlamaIndex pieces it is made of."""
