@@ -1,0 +1,514 @@
+"""Documents as they should be: accepting, deleting, looking up.
+
+What is accepted is compared with the version that is *wanted*, not with the one that
+is indexed: with A indexed and B queued, A is a change (CONTRACTS.md, "Ingesting again
+replaces").
+"""
+
+import base64
+import hashlib
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+import orjson
+import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql, sqlite
+
+from llamaindex_reaktly.domain import (
+    ContentType,
+    DocumentKey,
+    DocumentState,
+    DocumentStatus,
+    Outcome,
+    Priority,
+    Receipt,
+    SourceDocument,
+    SourceType,
+    StoredContent,
+)
+from llamaindex_reaktly.errors import Conflict, InvalidRequest, NotFound
+from llamaindex_reaktly.registry.database import Database
+from llamaindex_reaktly.registry.schema import documents
+
+# Bound parameters of one statement: SQLite's limit is 250,000, PostgreSQL's 65,535.
+IDS_PER_STATEMENT = 2_000
+
+_STATUS_COLUMNS = (
+    documents.c.document_id,
+    documents.c.knowledge_base_id,
+    documents.c.source,
+    documents.c.external_id,
+    documents.c.version,
+    documents.c.state,
+    documents.c.queued_at,
+    documents.c.updated_at,
+    documents.c.chunks,
+    documents.c.last_outcome,
+    documents.c.error,
+    documents.c.attempts,
+    documents.c.finished_at,
+    documents.c.source_type,
+    documents.c.title,
+    documents.c.url,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class DocumentPage:
+    """One page of a listing; `next_cursor` is None on the last."""
+
+    items: list[DocumentStatus]
+    next_cursor: str | None
+
+
+def own_hash(document: SourceDocument) -> str:
+    """Digest of the text and the declared metadata; when it was fetched is not part of it."""
+    parts = orjson.dumps(
+        [
+            document.source_type,
+            document.title,
+            document.content,
+            document.content_type,
+            document.url,
+            declared(document),
+        ]
+    )
+    return hashlib.sha256(parts).hexdigest()
+
+
+def declared(document: SourceDocument) -> str:
+    """The metadata that needs no column of its own, as JSON with sorted keys."""
+    return orjson.dumps(
+        {
+            "summary": document.summary,
+            "tags": document.tags,
+            "language": document.language,
+            "attributes": dict(document.attributes),
+        },
+        option=orjson.OPT_SORT_KEYS,
+    ).decode()
+
+
+class Documents:
+    """The table of documents, as the doors use it."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def accept(self, batch: Sequence[tuple[SourceDocument, str]]) -> list[Receipt]:
+        """Make each document the wanted version of itself; durable on return.
+
+        `batch` pairs documents with their job ids. The answers are in the order of the
+        batch; where it holds a document twice, the last one wins.
+        """
+        if not batch:
+            return []
+        with self._database.read() as connection:
+            # Most re-pushes change nothing: those need no write lock at all.
+            known = _known(connection, [document.key.document_id for document, _ in batch])
+        if all(_repeats(document, known.get(document.key.document_id)) for document, _ in batch):
+            return [
+                _receipt(document, known[document.key.document_id].version, unchanged=True)
+                for document, _ in batch
+            ]
+        return self._database.write(lambda connection: self._accept(connection, batch))
+
+    def _accept(
+        self, connection: sa.Connection, batch: Sequence[tuple[SourceDocument, str]]
+    ) -> list[Receipt]:
+        now = self._database.now(connection)
+        ids = [document.key.document_id for document, _ in batch]
+        known = _known(connection, ids, lock=not self._database.is_sqlite)
+        changed: dict[str, dict[str, object]] = {}
+        unchanged: list[str] = []
+        receipts = []
+        for (document, job_id), document_id in zip(batch, ids, strict=True):
+            row = known.get(document_id)
+            if row is not None and _is_unchanged(document, row):
+                unchanged.append(document_id)
+                receipts.append(_receipt(document, row.version, unchanged=True))
+                continue
+            version = 1 if row is None else row.version + 1
+            values = _row(document, job_id, version, now)
+            changed[document_id] = values
+            known[document_id] = _Known(
+                version, DocumentState.QUEUED, document.client_hash, str(values["own_hash"]), None
+            )
+            receipts.append(_receipt(document, version, unchanged=False))
+        if changed:
+            _upsert(connection, self._database.is_sqlite, list(changed.values()))
+        for some in _slices([i for i in unchanged if i not in changed]):
+            connection.execute(
+                sa.update(documents)
+                .where(
+                    documents.c.document_id.in_(some),
+                    documents.c.state == DocumentState.COMPLETED,
+                )
+                .values(last_outcome=Outcome.UNCHANGED)
+            )
+        return receipts
+
+    def bury(self, document_ids: Collection[str]) -> list[str]:
+        """Turn documents into tombstones, their payload gone; the ids of those that existed."""
+
+        def update(connection: sa.Connection) -> list[str]:
+            now = self._database.now(connection)
+            buried: list[str] = []
+            for some in _slices(sorted(document_ids)):
+                rows = connection.execute(
+                    sa.update(documents)
+                    .where(
+                        documents.c.document_id.in_(some),
+                        documents.c.state != DocumentState.DELETED,
+                    )
+                    .values(
+                        state=DocumentState.DELETED,
+                        last_outcome=Outcome.DELETED,
+                        visible_from=documents.c.version + 1,
+                        updated_at=now,
+                        finished_at=now,
+                        purged=False,
+                        client_hash=None,
+                        own_hash=None,
+                        indexed_version=None,
+                        chunks=None,
+                        error=None,
+                        attempts=0,
+                        title="",
+                        url=None,
+                        declared="{}",
+                        content="",
+                    )
+                    .returning(documents.c.document_id)
+                )
+                buried.extend(rows.scalars())
+            return buried
+
+        return self._database.write(update)
+
+    def status(self, document_id: str) -> DocumentStatus | None:
+        """Where a document stands; None if it was never accepted."""
+        return next(iter(self.statuses([document_id])), None)
+
+    def statuses(self, document_ids: Collection[str]) -> list[DocumentStatus]:
+        """Where several documents stand; unknown ones are left out."""
+        found: list[DocumentStatus] = []
+        with self._database.read() as connection:
+            for some in _slices(list(document_ids)):
+                found.extend(
+                    status_of(row)
+                    for row in connection.execute(
+                        sa.select(*_STATUS_COLUMNS).where(documents.c.document_id.in_(some))
+                    ).mappings()
+                )
+        return found
+
+    def by_job(
+        self, job_id: str, knowledge_base_ids: Collection[str] | None
+    ) -> list[DocumentStatus]:
+        """Documents that go by a job id, in the given knowledge bases (None: in any)."""
+        query = sa.select(*_STATUS_COLUMNS).where(documents.c.job_id == job_id)
+        if knowledge_base_ids is not None:
+            query = query.where(documents.c.knowledge_base_id.in_(list(knowledge_base_ids)))
+        with self._database.read() as connection:
+            rows = connection.execute(query.order_by(documents.c.document_id)).mappings()
+            return [status_of(row) for row in rows]
+
+    def page(
+        self,
+        *,
+        knowledge_base_ids: Collection[str] | None,
+        state: DocumentState | None = None,
+        source: str | None = None,
+        include_deleted: bool = False,
+        cursor: str | None = None,
+        limit: int = 50,
+    ) -> DocumentPage:
+        """Documents ordered by knowledge base and id, a page at a time.
+
+        Raises `InvalidRequest` for a cursor that no listing gave out.
+        """
+        query = sa.select(*_STATUS_COLUMNS)
+        if knowledge_base_ids is not None:
+            query = query.where(documents.c.knowledge_base_id.in_(list(knowledge_base_ids)))
+        if state is not None:
+            query = query.where(documents.c.state == state)
+        elif not include_deleted:
+            query = query.where(documents.c.state != DocumentState.DELETED)
+        if source is not None:
+            query = query.where(documents.c.source == source)
+        place = sa.tuple_(documents.c.knowledge_base_id, documents.c.document_id)
+        if cursor is not None:
+            query = query.where(place > sa.tuple_(*_read_cursor(cursor)))
+        query = query.order_by(documents.c.knowledge_base_id, documents.c.document_id)
+        with self._database.read() as connection:
+            rows = connection.execute(query.limit(limit + 1)).mappings().all()
+        items = [status_of(row) for row in rows[:limit]]
+        return DocumentPage(items, _write_cursor(items[-1]) if len(rows) > limit else None)
+
+    def fetch(self, document_id: str) -> StoredContent | None:
+        """A document as accepted; None if it is unknown or deleted."""
+        with self._database.read() as connection:
+            row = (
+                connection.execute(
+                    sa.select(documents).where(
+                        documents.c.document_id == document_id,
+                        documents.c.state != DocumentState.DELETED,
+                    )
+                )
+                .mappings()
+                .one_or_none()
+            )
+        return None if row is None else StoredContent(status_of(row), document_of(row))
+
+    def retry(self, document_ids: Collection[str]) -> int:
+        """Put failed documents back into the queue; how many there were."""
+        if not document_ids:
+            return 0
+
+        def update(connection: sa.Connection) -> int:
+            now = self._database.now(connection)
+            return sum(
+                connection.execute(
+                    sa.update(documents)
+                    .where(
+                        documents.c.document_id.in_(some),
+                        documents.c.state == DocumentState.FAILED,
+                    )
+                    .values(
+                        state=DocumentState.QUEUED,
+                        queued_at=now,
+                        attempts=0,
+                        error=None,
+                        finished_at=None,
+                    )
+                ).rowcount
+                for some in _slices(list(document_ids))
+            )
+
+        return self._database.write(update)
+
+    def retry_one(self, document_id: str) -> DocumentStatus:
+        """Put a failed document back into the queue.
+
+        Raises `NotFound` if it is unknown, `Conflict` if it has not failed.
+        """
+        if not self.retry([document_id]):
+            status = self.status(document_id)
+            if status is None:
+                raise NotFound("there is no such document")
+            raise Conflict(f"only failed documents can be retried; this one is {status.state}")
+        status = self.status(document_id)
+        if status is None:
+            raise NotFound("there is no such document")
+        return status
+
+    def requeue_all(self, knowledge_base_id: str) -> int:
+        """Put every document of a knowledge base back into the queue; for a rebuild."""
+
+        def update(connection: sa.Connection) -> int:
+            return connection.execute(
+                sa.update(documents)
+                .where(
+                    documents.c.knowledge_base_id == knowledge_base_id,
+                    documents.c.state != DocumentState.DELETED,
+                )
+                .values(
+                    state=DocumentState.QUEUED,
+                    queued_at=self._database.now(connection),
+                    indexed_version=None,
+                    attempts=0,
+                    error=None,
+                )
+            ).rowcount
+
+        return self._database.write(update)
+
+    def ids_of_source(self, knowledge_base_id: str, source: str) -> list[str]:
+        """Ids of all documents of a source that are not deleted."""
+        with self._database.read() as connection:
+            return list(
+                connection.execute(
+                    sa.select(documents.c.document_id).where(
+                        documents.c.knowledge_base_id == knowledge_base_id,
+                        documents.c.source == source,
+                        documents.c.state != DocumentState.DELETED,
+                    )
+                ).scalars()
+            )
+
+    def visible_from(self, document_ids: Collection[str]) -> Mapping[str, int]:
+        """The lowest version of each document that a search may show.
+
+        Documents that are deleted or unknown are left out: none of theirs may be shown.
+        """
+        if not document_ids:
+            return {}
+        with self._database.read() as connection:
+            rows = connection.execute(_VISIBLE, {"ids": list(document_ids)})
+            return {row.document_id: row.visible_from for row in rows}
+
+
+_VISIBLE = sa.select(documents.c.document_id, documents.c.visible_from).where(
+    documents.c.document_id.in_(sa.bindparam("ids", expanding=True)),
+    documents.c.state != DocumentState.DELETED,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class _Known:
+    version: int
+    state: str
+    client_hash: str | None
+    own_hash: str | None
+    last_outcome: str | None
+
+
+_KNOWN = sa.select(
+    documents.c.document_id,
+    documents.c.version,
+    documents.c.state,
+    documents.c.client_hash,
+    documents.c.own_hash,
+    documents.c.last_outcome,
+).where(documents.c.document_id.in_(sa.bindparam("ids", expanding=True)))
+
+
+def _known(
+    connection: sa.Connection, ids: Sequence[str], *, lock: bool = False
+) -> dict[str, _Known]:
+    query = _KNOWN.with_for_update() if lock else _KNOWN
+    found = {}
+    # In one order everywhere, so that two writers on PostgreSQL cannot wait for each other.
+    for some in _slices(sorted(set(ids))):
+        for document_id, *rest in connection.execute(query, {"ids": some}):
+            found[document_id] = _Known(*rest)
+    return found
+
+
+def _is_unchanged(document: SourceDocument, row: _Known) -> bool:
+    if document.force_refresh or row.state in (DocumentState.FAILED, DocumentState.DELETED):
+        return False
+    if document.client_hash is not None and row.client_hash is not None:
+        return document.client_hash == row.client_hash
+    return own_hash(document) == row.own_hash
+
+
+def _repeats(document: SourceDocument, row: _Known | None) -> bool:
+    """Whether accepting the document would not even change its last outcome."""
+    return (
+        row is not None
+        and (row.state != DocumentState.COMPLETED or row.last_outcome == Outcome.UNCHANGED)
+        and _is_unchanged(document, row)
+    )
+
+
+def _receipt(document: SourceDocument, version: int, *, unchanged: bool) -> Receipt:
+    return Receipt(document.key.document_id, document.key, version, unchanged)
+
+
+def _row(document: SourceDocument, job_id: str, version: int, now: float) -> dict[str, object]:
+    return {
+        "document_id": document.key.document_id,
+        "knowledge_base_id": document.key.knowledge_base_id,
+        "source": document.key.source,
+        "external_id": document.key.external_id,
+        "job_id": job_id,
+        "version": version,
+        "state": DocumentState.QUEUED.value,
+        "queue_rank": Priority.HIGH - document.priority,
+        "queued_at": now,
+        "updated_at": now,
+        "client_hash": document.client_hash,
+        "own_hash": own_hash(document),
+        "visible_from": 1,
+        "attempts": 0,
+        "purged": True,
+        "source_type": document.source_type.value,
+        "content_type": None if document.content_type is None else document.content_type.value,
+        "title": document.title,
+        "url": document.url,
+        "declared": declared(document),
+        "content": document.content,
+    }
+
+
+# A new version starts its life in the queue afresh; what the index holds and what is
+# visible of it is no business of accepting.
+_KEPT_ON_CONFLICT = {"document_id", "knowledge_base_id", "source", "external_id", "visible_from"}
+_RESET_ON_CONFLICT = {"error": None, "finished_at": None}
+
+
+def _upsert(connection: sa.Connection, is_sqlite: bool, rows: list[dict[str, object]]) -> None:
+    insert = sqlite.insert(documents) if is_sqlite else postgresql.insert(documents)
+    replaced = {name: insert.excluded[name] for name in rows[0] if name not in _KEPT_ON_CONFLICT}
+    statement = insert.on_conflict_do_update(
+        index_elements=[documents.c.document_id],
+        # Two processes may have read the same version: the row's own counts.
+        set_={**replaced, **_RESET_ON_CONFLICT, "version": documents.c.version + 1},
+    )
+    connection.execute(statement, rows)
+
+
+def status_of(values: sa.RowMapping) -> DocumentStatus:
+    """A row's status part."""
+    outcome, finished = values["last_outcome"], values["finished_at"]
+    return DocumentStatus(
+        document_id=values["document_id"],
+        key=DocumentKey(values["knowledge_base_id"], values["source"], values["external_id"]),
+        source_type=SourceType(values["source_type"]),
+        title=values["title"],
+        url=values["url"],
+        state=DocumentState(values["state"]),
+        last_outcome=None if outcome is None else Outcome(outcome),
+        attempts=values["attempts"],
+        chunks=values["chunks"],
+        error=values["error"],
+        version=values["version"],
+        queued_at=datetime.fromtimestamp(values["queued_at"], UTC),
+        finished_at=None if finished is None else datetime.fromtimestamp(finished, UTC),
+        updated_at=datetime.fromtimestamp(values["updated_at"], UTC),
+    )
+
+
+def document_of(values: sa.RowMapping) -> SourceDocument:
+    """A row's payload part."""
+    extra = orjson.loads(values["declared"])
+    return SourceDocument(
+        key=DocumentKey(values["knowledge_base_id"], values["source"], values["external_id"]),
+        source_type=SourceType(values["source_type"]),
+        title=values["title"],
+        content=values["content"],
+        content_type=None
+        if values["content_type"] is None
+        else ContentType(values["content_type"]),
+        url=values["url"],
+        summary=extra.get("summary"),
+        tags=tuple(extra.get("tags") or ()),
+        language=extra.get("language"),
+        attributes=extra.get("attributes") or {},
+        client_hash=values["client_hash"],
+        priority=Priority(Priority.HIGH - values["queue_rank"]),
+    )
+
+
+def _slices(ids: Sequence[str]) -> Iterable[list[str]]:
+    for start in range(0, len(ids), IDS_PER_STATEMENT):
+        yield list(ids[start : start + IDS_PER_STATEMENT])
+
+
+def _write_cursor(last: DocumentStatus) -> str:
+    place = orjson.dumps([last.key.knowledge_base_id, last.document_id])
+    return base64.urlsafe_b64encode(place).decode().rstrip("=")
+
+
+def _read_cursor(cursor: str) -> tuple[str, str]:
+    try:
+        place = orjson.loads(base64.urlsafe_b64decode(cursor.encode() + b"=" * (-len(cursor) % 4)))
+        knowledge_base_id, document_id = place
+    except (ValueError, TypeError):
+        raise InvalidRequest("cursor: not one that a listing gave out", field="cursor") from None
+    if not isinstance(knowledge_base_id, str) or not isinstance(document_id, str):
+        raise InvalidRequest("cursor: not one that a listing gave out", field="cursor")
+    return knowledge_base_id, document_id

@@ -1,0 +1,340 @@
+"""The queue that is not there: which documents the index does not agree with yet.
+
+A claim is a lease on a row. Its token fences: when a lease ran out and another worker
+took the row, or a newer version was accepted, or the document was deleted, the first
+worker's verdict changes nothing.
+"""
+
+import uuid
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+
+import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql, sqlite
+
+from llamaindex_reaktly.domain import DocumentState, Outcome, SourceDocument
+from llamaindex_reaktly.registry.database import Database
+from llamaindex_reaktly.registry.documents import document_of
+from llamaindex_reaktly.registry.schema import counters, documents
+
+# A document whose worker died this often without a verdict is taken for the cause.
+MAX_ATTEMPTS = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """One document to make searchable, as claimed."""
+
+    document: SourceDocument
+    document_id: str
+    version: int
+    updated_at: float
+    rank: int
+    attempts: int
+    token: str
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What became of a claim: a count of chunks, or an error for the document's owner."""
+
+    claim: Claim
+    chunks: int = 0
+    error: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class QueueState:
+    """How many documents are in each state, and how long the oldest has waited."""
+
+    documents: Mapping[str, int]
+    oldest_seconds: float
+
+
+class IngestionQueue:
+    """The table of documents, as a worker uses it."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def claim(
+        self, *, limit: int, characters: int, lease_seconds: float, above_rank: int | None = None
+    ) -> list[Claim]:
+        """Take the most urgent documents: by priority, then by age.
+
+        At most `limit` of them, and no more than some `characters` of content after the
+        first. `above_rank` asks only for those more urgent than that rank. A document
+        whose last worker fell silent is claimed alone, so that it takes no other with it.
+        """
+
+        def take(connection: sa.Connection) -> list[Claim]:
+            now = self._database.now(connection)
+            self._recover(connection, now)
+            ids = self._choose(connection, limit, characters, above_rank)
+            if not ids:
+                return []
+            token = uuid.uuid4().hex
+            rows = (
+                connection.execute(
+                    sa.update(documents)
+                    .where(documents.c.document_id.in_(ids))
+                    .values(
+                        state=DocumentState.PROCESSING,
+                        lease_token=token,
+                        lease_until=now + lease_seconds,
+                        attempts=documents.c.attempts + 1,
+                    )
+                    .returning(documents)
+                )
+                .mappings()
+                .all()
+            )
+            claims = [
+                Claim(
+                    document=document_of(row),
+                    document_id=row["document_id"],
+                    version=row["version"],
+                    updated_at=row["updated_at"],
+                    rank=row["queue_rank"],
+                    attempts=row["attempts"],
+                    token=token,
+                )
+                for row in rows
+            ]
+            return sorted(claims, key=lambda claim: ids.index(claim.document_id))
+
+        # A look without the write lock first: an idle worker then disturbs nobody.
+        with self._database.read() as connection:
+            if not self._anything(connection, above_rank):
+                return []
+        return self._database.write(take)
+
+    def _anything(self, connection: sa.Connection, above_rank: int | None) -> bool:
+        now = self._database.now(connection)
+        waiting = sa.select(documents.c.document_id).where(
+            documents.c.state == DocumentState.QUEUED,
+            *([] if above_rank is None else [documents.c.queue_rank < above_rank]),
+        )
+        silent = sa.select(documents.c.document_id).where(
+            documents.c.state == DocumentState.PROCESSING, documents.c.lease_until < now
+        )
+        return any(connection.execute(query.limit(1)).first() for query in (waiting, silent))
+
+    def _recover(self, connection: sa.Connection, now: float) -> None:
+        """Put documents whose worker fell silent back into the queue, or give them up."""
+        silent = sa.and_(
+            documents.c.state == DocumentState.PROCESSING, documents.c.lease_until < now
+        )
+        connection.execute(
+            sa.update(documents)
+            .where(silent, documents.c.attempts >= MAX_ATTEMPTS)
+            .values(
+                state=DocumentState.FAILED,
+                last_outcome=Outcome.FAILED,
+                error=f"processing did not end in {MAX_ATTEMPTS} attempts",
+                finished_at=now,
+            )
+        )
+        connection.execute(sa.update(documents).where(silent).values(state=DocumentState.QUEUED))
+
+    def _choose(
+        self, connection: sa.Connection, limit: int, characters: int, above_rank: int | None
+    ) -> list[str]:
+        query = (
+            sa.select(
+                documents.c.document_id,
+                documents.c.attempts,
+                sa.func.length(documents.c.content),
+                documents.c.queue_rank,
+            )
+            .where(documents.c.state == DocumentState.QUEUED)
+            .order_by(documents.c.queue_rank, documents.c.queued_at)
+            .limit(limit)
+        )
+        if above_rank is not None:
+            query = query.where(documents.c.queue_rank < above_rank)
+        if not self._database.is_sqlite:
+            query = query.with_for_update(skip_locked=True)
+        chosen: list[str] = []
+        taken = 0
+        first_rank: int | None = None
+        for document_id, attempts, length, rank in connection.execute(query):
+            if attempts and chosen:
+                continue
+            if first_rank is not None and rank != first_rank:
+                break
+            if attempts:
+                return [document_id]
+            if chosen and taken + length > characters:
+                break
+            chosen.append(document_id)
+            taken += length
+            first_rank = rank
+        return chosen
+
+    def extend(self, tokens: Collection[str], lease_seconds: float) -> None:
+        """Say that the holder of these claims is alive."""
+
+        def update(connection: sa.Connection) -> None:
+            connection.execute(
+                sa.update(documents)
+                .where(
+                    documents.c.state == DocumentState.PROCESSING,
+                    documents.c.lease_token.in_(list(tokens)),
+                )
+                .values(lease_until=self._database.now(connection) + lease_seconds)
+            )
+
+        self._database.write(update)
+
+    def settle(self, verdicts: Sequence[Verdict], counts: Mapping[str, int]) -> list[Claim]:
+        """Record verdicts and add `counts` to the counters, in one transaction.
+
+        Returns the claims whose fence had fallen: a newer version or a delete came in
+        between, or the lease ran out. Of those, nothing was recorded.
+        """
+
+        def update(connection: sa.Connection) -> list[Claim]:
+            now = self._database.now(connection)
+            fallen = []
+            for verdict in verdicts:
+                claim = verdict.claim
+                failed = verdict.error is not None
+                values: dict[str, object] = {
+                    "state": DocumentState.FAILED if failed else DocumentState.COMPLETED,
+                    "last_outcome": Outcome.FAILED if failed else Outcome.INDEXED,
+                    "error": verdict.error,
+                    "finished_at": now,
+                    "lease_token": None,
+                    "lease_until": None,
+                }
+                if not failed:
+                    values |= {"indexed_version": claim.version, "chunks": verdict.chunks}
+                done = connection.execute(
+                    sa.update(documents)
+                    .where(
+                        documents.c.document_id == claim.document_id,
+                        documents.c.state == DocumentState.PROCESSING,
+                        documents.c.version == claim.version,
+                        documents.c.lease_token == claim.token,
+                    )
+                    .values(values)
+                )
+                if not done.rowcount:
+                    fallen.append(claim)
+            self._count(connection, counts)
+            return fallen
+
+        return self._database.write(update)
+
+    def release(self, claims: Sequence[Claim], reason: str | None = None) -> None:
+        """Give claims back untried, at no fault of the documents; `reason` is shown meanwhile."""
+
+        def update(connection: sa.Connection) -> None:
+            for claim in claims:
+                connection.execute(
+                    sa.update(documents)
+                    .where(
+                        documents.c.document_id == claim.document_id,
+                        documents.c.state == DocumentState.PROCESSING,
+                        documents.c.lease_token == claim.token,
+                    )
+                    .values(
+                        state=DocumentState.QUEUED,
+                        attempts=claim.attempts - 1,
+                        error=reason,
+                        lease_token=None,
+                        lease_until=None,
+                    )
+                )
+
+        self._database.write(update)
+
+    def unpurged(self, limit: int = 500) -> list[tuple[str, str]]:
+        """(knowledge base, document id) of deleted documents that the index may still hold.
+
+        Those whose last worker may still be at work are left out until its lease is over.
+        """
+        with self._database.read() as connection:
+            now = self._database.now(connection)
+            rows = connection.execute(
+                sa.select(documents.c.knowledge_base_id, documents.c.document_id)
+                .where(
+                    documents.c.state == DocumentState.DELETED,
+                    documents.c.purged.is_(False),
+                    sa.or_(documents.c.lease_until.is_(None), documents.c.lease_until < now),
+                )
+                .limit(limit)
+            )
+            return [(kb, document_id) for kb, document_id in rows]
+
+    def mark_purged(self, document_ids: Collection[str], tokens: Collection[str] = ()) -> None:
+        """Record that the index holds nothing of these deleted documents any more.
+
+        A document that a worker still holds is left: that worker may put it back into the
+        index, and then cleans up itself, saying by its `tokens` that it is done.
+        """
+
+        def update(connection: sa.Connection) -> None:
+            now = self._database.now(connection)
+            connection.execute(
+                sa.update(documents)
+                .where(
+                    documents.c.document_id.in_(list(document_ids)),
+                    documents.c.state == DocumentState.DELETED,
+                    sa.or_(
+                        documents.c.lease_until.is_(None),
+                        documents.c.lease_until < now,
+                        documents.c.lease_token.in_(list(tokens)),
+                    ),
+                )
+                .values(purged=True, lease_token=None, lease_until=None)
+            )
+
+        self._database.write(update)
+
+    def count(self, counts: Mapping[str, int]) -> None:
+        """Add to the counters."""
+        self._database.write(lambda connection: self._count(connection, counts))
+
+    def _count(self, connection: sa.Connection, counts: Mapping[str, int]) -> None:
+        rows = [{"name": name, "value": value} for name, value in counts.items() if value]
+        if rows:
+            insert = (
+                sqlite.insert(counters) if self._database.is_sqlite else postgresql.insert(counters)
+            )
+            connection.execute(
+                insert.on_conflict_do_update(
+                    index_elements=[counters.c.name],
+                    set_={"value": counters.c.value + insert.excluded.value},
+                ),
+                rows,
+            )
+
+    def counters(self) -> dict[str, int]:
+        """All counters since the registry was made."""
+        with self._database.read() as connection:
+            return {row.name: row.value for row in connection.execute(sa.select(counters))}
+
+    def state(self, knowledge_base_id: str | None = None) -> QueueState:
+        """Documents by state, and the age of the oldest that waits; of one base or of all."""
+        narrow = (
+            []
+            if knowledge_base_id is None
+            else [documents.c.knowledge_base_id == knowledge_base_id]
+        )
+        waiting = documents.c.state.in_([DocumentState.QUEUED, DocumentState.PROCESSING])
+        with self._database.read() as connection:
+            by_state = dict.fromkeys(DocumentState, 0)
+            rows = connection.execute(
+                sa.select(documents.c.state, sa.func.count())
+                .where(*narrow)
+                .group_by(documents.c.state)
+            )
+            by_state |= {DocumentState(state): number for state, number in rows}
+            oldest = connection.execute(
+                sa.select(sa.func.min(documents.c.queued_at)).where(waiting, *narrow)
+            ).scalar_one()
+            now = self._database.now(connection)
+        age = 0.0 if oldest is None else max(0.0, now - oldest)
+        return QueueState({state.value: number for state, number in by_state.items()}, age)

@@ -1,0 +1,189 @@
+"""Knowledge bases: which exist, and which model their vectors come from."""
+
+import contextlib
+from collections.abc import Collection
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+import sqlalchemy as sa
+
+from llamaindex_reaktly.embeddings.protocol import EmbedderIdentity
+from llamaindex_reaktly.errors import Conflict, EmbedderMismatch, NotFound
+from llamaindex_reaktly.registry.database import Database
+from llamaindex_reaktly.registry.schema import documents, knowledge_bases
+
+
+@dataclass(frozen=True, slots=True)
+class KnowledgeBaseInfo:
+    """One knowledge base. `embedder_build` is None until something was embedded for it."""
+
+    knowledge_base_id: str
+    name: str
+    organisation: str | None
+    embedder: str
+    embedder_build: str | None
+    dimension: int | None
+    created_at: datetime
+
+    def require(self, identity: EmbedderIdentity) -> None:
+        """Raise `EmbedderMismatch` unless vectors of `identity` may be compared with the base's."""
+        if self.embedder != identity.name or (
+            self.embedder_build is not None
+            and (self.embedder_build, self.dimension) != (identity.build, identity.dimension)
+        ):
+            raise EmbedderMismatch(
+                f"knowledge base {self.knowledge_base_id!r} was embedded by {self.embedder} "
+                f"({self.embedder_build}, {self.dimension} dimensions), but {identity.name} "
+                f"({identity.build}, {identity.dimension} dimensions) is loaded; install that "
+                f"model or run `reaktly rebuild {self.knowledge_base_id}`"
+            )
+
+
+@dataclass(frozen=True, slots=True)
+class SourceCount:
+    """How many documents of a source are in each state."""
+
+    source: str
+    state: str
+    documents: int
+
+
+class KnowledgeBases:
+    """The table of knowledge bases."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def create(
+        self,
+        knowledge_base_id: str,
+        *,
+        embedder: str,
+        name: str = "",
+        organisation: str | None = None,
+    ) -> KnowledgeBaseInfo:
+        """Add a knowledge base; `Conflict` if there is one of that id."""
+
+        def insert(connection: sa.Connection) -> None:
+            if _find(connection, knowledge_base_id) is not None:
+                raise Conflict(f"knowledge base {knowledge_base_id!r} exists already")
+            connection.execute(
+                sa.insert(knowledge_bases).values(
+                    knowledge_base_id=knowledge_base_id,
+                    name=name or knowledge_base_id,
+                    organisation=organisation,
+                    embedder=embedder,
+                    created_at=self._database.now(connection),
+                )
+            )
+
+        self._database.write(insert)
+        return self.get(knowledge_base_id)
+
+    def ensure(self, knowledge_base_id: str, *, embedder: str) -> None:
+        """Create the knowledge base unless it is there."""
+        if self.find(knowledge_base_id) is None:
+            with contextlib.suppress(Conflict):  # somebody else was first, which is as good
+                self.create(knowledge_base_id, embedder=embedder)
+
+    def find(self, knowledge_base_id: str) -> KnowledgeBaseInfo | None:
+        """The knowledge base of that id, or None."""
+        with self._database.read() as connection:
+            return _find(connection, knowledge_base_id)
+
+    def get(self, knowledge_base_id: str) -> KnowledgeBaseInfo:
+        """The knowledge base of that id; `NotFound` if there is none."""
+        info = self.find(knowledge_base_id)
+        if info is None:
+            raise NotFound(f"there is no knowledge base {knowledge_base_id!r}")
+        return info
+
+    def all(self) -> list[KnowledgeBaseInfo]:
+        """All knowledge bases by id."""
+        with self._database.read() as connection:
+            rows = connection.execute(
+                sa.select(knowledge_bases).order_by(knowledge_bases.c.knowledge_base_id)
+            ).mappings()
+            return [_info(row) for row in rows]
+
+    def existing(self, ids: Collection[str]) -> set[str]:
+        """Those of `ids` that exist."""
+        column = knowledge_bases.c.knowledge_base_id
+        with self._database.read() as connection:
+            return set(connection.execute(sa.select(column).where(column.in_(list(ids)))).scalars())
+
+    def adopt(self, knowledge_base_id: str, identity: EmbedderIdentity) -> None:
+        """Record whose vectors the base holds, the first time any are put into it."""
+        self._database.write(
+            lambda connection: connection.execute(
+                sa.update(knowledge_bases)
+                .where(
+                    knowledge_bases.c.knowledge_base_id == knowledge_base_id,
+                    knowledge_bases.c.embedder_build.is_(None),
+                )
+                .values(embedder_build=identity.build, dimension=identity.dimension)
+            )
+        )
+
+    def reset_embedder(self, knowledge_base_id: str, embedder: str) -> None:
+        """Forget whose vectors the base holds; for a rebuild."""
+        self._database.write(
+            lambda connection: connection.execute(
+                sa.update(knowledge_bases)
+                .where(knowledge_bases.c.knowledge_base_id == knowledge_base_id)
+                .values(embedder=embedder, embedder_build=None, dimension=None)
+            )
+        )
+
+    def delete(self, knowledge_base_id: str) -> None:
+        """Remove the knowledge base with all its rows; `NotFound` if there is none."""
+
+        def remove(connection: sa.Connection) -> None:
+            gone = connection.execute(
+                sa.delete(knowledge_bases).where(
+                    knowledge_bases.c.knowledge_base_id == knowledge_base_id
+                )
+            )
+            if not gone.rowcount:
+                raise NotFound(f"there is no knowledge base {knowledge_base_id!r}")
+            connection.execute(
+                sa.delete(documents).where(documents.c.knowledge_base_id == knowledge_base_id)
+            )
+
+        self._database.write(remove)
+
+    def sources(self, knowledge_base_id: str) -> list[SourceCount]:
+        """How many documents each source has in each state."""
+        with self._database.read() as connection:
+            rows = connection.execute(
+                sa.select(documents.c.source, documents.c.state, sa.func.count())
+                .where(documents.c.knowledge_base_id == knowledge_base_id)
+                .group_by(documents.c.source, documents.c.state)
+                .order_by(documents.c.source, documents.c.state)
+            )
+            return [SourceCount(*row) for row in rows]
+
+
+def _find(connection: sa.Connection, knowledge_base_id: str) -> KnowledgeBaseInfo | None:
+    row = (
+        connection.execute(
+            sa.select(knowledge_bases).where(
+                knowledge_bases.c.knowledge_base_id == knowledge_base_id
+            )
+        )
+        .mappings()
+        .one_or_none()
+    )
+    return None if row is None else _info(row)
+
+
+def _info(values: sa.RowMapping) -> KnowledgeBaseInfo:
+    return KnowledgeBaseInfo(
+        knowledge_base_id=values["knowledge_base_id"],
+        name=values["name"],
+        organisation=values["organisation"],
+        embedder=values["embedder"],
+        embedder_build=values["embedder_build"],
+        dimension=values["dimension"],
+        created_at=datetime.fromtimestamp(values["created_at"], UTC),
+    )

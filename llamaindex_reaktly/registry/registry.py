@@ -1,0 +1,25 @@
+"""The registry as one thing to open and close."""
+
+from llamaindex_reaktly.registry.database import Database
+from llamaindex_reaktly.registry.documents import Documents
+from llamaindex_reaktly.registry.ingestion_queue import IngestionQueue
+from llamaindex_reaktly.registry.keys import Keys
+from llamaindex_reaktly.registry.knowledge_bases import KnowledgeBases
+
+
+class Registry:
+    """What should be in each knowledge base, and what is; who may do what.
+
+    `url` is an SQLAlchemy URL. Opening migrates the database to the newest schema.
+    """
+
+    def __init__(self, url: str) -> None:
+        self.database = Database(url)
+        self.knowledge_bases = KnowledgeBases(self.database)
+        self.documents = Documents(self.database)
+        self.queue = IngestionQueue(self.database)
+        self.keys = Keys(self.database)
+
+    def close(self) -> None:
+        """Finish what is being written and release the connections. Idempotent."""
+        self.database.close()

@@ -1,0 +1,94 @@
+"""The registry's tables, for SQLite and PostgreSQL alike.
+
+One row a document: the version that is wanted, with its payload or as a tombstone,
+beside what the index holds. Times are seconds since the epoch. `content` is the last
+column on purpose: SQLite then reads a long text's overflow pages only when asked.
+"""
+
+import sqlalchemy as sa
+
+metadata = sa.MetaData(
+    naming_convention={
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "pk": "pk_%(table_name)s",
+        "ck": "ck_%(table_name)s_%(constraint_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_N_name)s",
+    }
+)
+
+knowledge_bases = sa.Table(
+    "knowledge_bases",
+    metadata,
+    sa.Column("knowledge_base_id", sa.Text, primary_key=True),
+    sa.Column("name", sa.Text, nullable=False),
+    sa.Column("organisation", sa.Text),
+    sa.Column("embedder", sa.Text, nullable=False),
+    # Set by the first worker that embeds for the base; None until then.
+    sa.Column("embedder_build", sa.Text),
+    sa.Column("dimension", sa.Integer),
+    sa.Column("created_at", sa.Double, nullable=False),
+)
+
+documents = sa.Table(
+    "documents",
+    metadata,
+    sa.Column("document_id", sa.Text, primary_key=True),
+    sa.Column("knowledge_base_id", sa.Text, nullable=False),
+    sa.Column("source", sa.Text, nullable=False),
+    sa.Column("external_id", sa.Text, nullable=False),
+    sa.Column("job_id", sa.Text, nullable=False),
+    # What is wanted.
+    sa.Column("version", sa.BigInteger, nullable=False),
+    sa.Column("state", sa.Text, nullable=False),
+    sa.Column("queue_rank", sa.SmallInteger, nullable=False),
+    sa.Column("queued_at", sa.Double, nullable=False),
+    sa.Column("updated_at", sa.Double, nullable=False),
+    sa.Column("client_hash", sa.Text),
+    sa.Column("own_hash", sa.Text),
+    # A search shows no version below this one: a delete raises it past all before.
+    sa.Column("visible_from", sa.BigInteger, nullable=False),
+    # What became of it.
+    sa.Column("indexed_version", sa.BigInteger),
+    sa.Column("chunks", sa.Integer),
+    sa.Column("last_outcome", sa.Text),
+    sa.Column("error", sa.Text),
+    sa.Column("attempts", sa.Integer, nullable=False),
+    sa.Column("finished_at", sa.Double),
+    sa.Column("purged", sa.Boolean, nullable=False),
+    # Who is at it. The token fences: only the claim that got it may finish with it.
+    sa.Column("lease_token", sa.Text),
+    sa.Column("lease_until", sa.Double),
+    # The payload, emptied by a delete.
+    sa.Column("source_type", sa.Text, nullable=False),
+    sa.Column("content_type", sa.Text),
+    sa.Column("title", sa.Text, nullable=False),
+    sa.Column("url", sa.Text),
+    sa.Column("declared", sa.Text, nullable=False),
+    sa.Column("content", sa.Text, nullable=False),
+    sa.Index("ix_documents_queue", "state", "queue_rank", "queued_at"),
+    sa.Index("ix_documents_listing", "knowledge_base_id", "document_id"),
+    sa.Index("ix_documents_job_id", "job_id"),
+)
+
+api_keys = sa.Table(
+    "api_keys",
+    metadata,
+    sa.Column("key_id", sa.Text, primary_key=True),
+    sa.Column("name", sa.Text, nullable=False),
+    sa.Column("token_hash", sa.Text, nullable=False, unique=True),
+    sa.Column("scopes", sa.Text, nullable=False),
+    sa.Column("knowledge_bases", sa.Text, nullable=False),
+    sa.Column("default_knowledge_base", sa.Text),
+    sa.Column("rate_limits", sa.Text, nullable=False),
+    sa.Column("created_at", sa.Double, nullable=False),
+    sa.Column("expires_at", sa.Double),
+    sa.Column("revoked_at", sa.Double),
+)
+
+counters = sa.Table(
+    "counters",
+    metadata,
+    sa.Column("name", sa.Text, primary_key=True),
+    sa.Column("value", sa.BigInteger, nullable=False),
+)

@@ -1,0 +1,101 @@
+"""Searching one knowledge base: both legs, what is visible of them, documents in order."""
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import Protocol
+
+from llamaindex_reaktly.domain import (
+    DocumentKey,
+    Passage,
+    SearchHit,
+    SearchMode,
+    SearchRequest,
+    SearchResult,
+)
+from llamaindex_reaktly.embeddings.protocol import TextEmbedder
+from llamaindex_reaktly.retrieval.ranking import RankedDocument, rank
+from llamaindex_reaktly.stores.protocol import Candidate, Store, StoreQuery
+
+PASSAGES_PER_DOCUMENT = 3
+# Nodes that each leg brings up. More than a page of documents needs, because several
+# nodes of one document come together and the best of both legs must be in the union.
+MIN_CANDIDATES = 100
+
+
+class Visibility(Protocol):
+    """The registry's word on what a search may show."""
+
+    def visible_from(self, document_ids: Collection[str]) -> Mapping[str, int]:
+        """The lowest version of each document that may be shown; absent: none."""
+        ...
+
+
+class Retriever:
+    """Answers searches from a store, showing only what the registry calls visible."""
+
+    def __init__(
+        self,
+        store: Store,
+        visibility: Visibility,
+        query_terms: Callable[[str, Sequence[str]], Mapping[str, Sequence[str]]],
+    ) -> None:
+        self._store = store
+        self._visibility = visibility
+        self._query_terms = query_terms
+
+    def search(self, request: SearchRequest, embedder: TextEmbedder) -> SearchResult:
+        """The documents that best answer the request, in order of relevance."""
+        wanted = request.offset + request.limit
+        vector = terms = None
+        if request.mode is not SearchMode.TEXT:
+            vector = embedder.embed_query(request.query)
+        if request.mode is not SearchMode.VECTOR:
+            languages = self._store.languages(request.knowledge_base_id)
+            terms = self._query_terms(request.query, languages)
+        candidates = max(MIN_CANDIDATES, 4 * wanted)
+        while True:
+            query = StoreQuery(vector, terms, request.filters, candidates)
+            found = self._store.search(request.knowledge_base_id, query)
+            documents = self._visible(rank(found, request.mode))
+            # Documents of many nodes, or ones just deleted, may leave too few: ask for more,
+            # as long as a leg was cut off rather than exhausted.
+            if len(documents) >= wanted or len(found) < candidates:
+                break
+            candidates *= 4
+        relevant = [d for d in documents if d.relevance >= request.min_relevance]
+        page = relevant[request.offset : wanted]
+        return SearchResult(tuple(_hit(request.knowledge_base_id, d) for d in page))
+
+    def _visible(self, documents: list[RankedDocument]) -> list[RankedDocument]:
+        allowed = self._visibility.visible_from({_first(d).document.document_id for d in documents})
+        visible: dict[str, RankedDocument] = {}
+        for ranked in documents:
+            document = _first(ranked).document
+            lowest = allowed.get(document.document_id)
+            if lowest is not None and document.version >= lowest:
+                visible.setdefault(document.document_id, ranked)
+        return list(visible.values())
+
+
+def _first(ranked: RankedDocument) -> Candidate:
+    return ranked.nodes[0][1]
+
+
+def _hit(knowledge_base_id: str, ranked: RankedDocument) -> SearchHit:
+    document = _first(ranked).document
+    return SearchHit(
+        document_id=document.document_id,
+        key=DocumentKey(knowledge_base_id, document.source, document.external_id),
+        version=document.version,
+        source_type=document.source_type,
+        title=document.title,
+        url=document.url,
+        summary=document.summary,
+        tags=document.tags,
+        attributes=document.attributes,
+        updated_at=document.updated_at,
+        relevance=ranked.relevance,
+        passages=tuple(
+            Passage(node.node_id, node.text, node.headings, relevance)
+            for relevance, node in ranked.nodes[:PASSAGES_PER_DOCUMENT]
+        ),
+    )

@@ -1,0 +1,145 @@
+"""Settings: read once, at start, from the environment and a `.env` file.
+
+A wrong value stops the start with a sentence that names the variable and what it
+may be; an unknown `REAKTLY_` name is a warning with the nearest known one.
+"""
+
+import difflib
+import os
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Annotated, Literal
+
+from dotenv import dotenv_values
+from pydantic import Field, SecretStr, ValidationError, field_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from llamaindex_reaktly.errors import ConfigurationError
+
+PREFIX = "REAKTLY_"
+
+# The clients' own names (seed 001); the server passes over them in silence.
+CLIENT_VARIABLES = frozenset(
+    {
+        "REAKTLY_API_KEY",
+        "REAKTLY_BASE_URL",
+        "REAKTLY_INTEGRATION_ID",
+        "REAKTLY_KB_ID",
+    }
+)
+
+
+class Settings(BaseSettings):
+    """Everything that can be set; each field's name in upper case follows `REAKTLY_`."""
+
+    model_config = SettingsConfigDict(
+        env_prefix=PREFIX, env_file=".env", env_file_encoding="utf-8", frozen=True, extra="ignore"
+    )
+
+    data_dir: Path = Field(
+        default=Path(".reaktly"), description="Where the registry, the indexes and models live."
+    )
+    host: str = Field(default="127.0.0.1", description="Address that the API listens on.")
+    port: Annotated[int, Field(ge=0, le=65535)] = Field(
+        default=8000, description="Port that the API listens on; 0 picks a free one."
+    )
+    database_url: SecretStr | None = Field(
+        default=None, description="The registry's database; SQLite in the data directory if unset."
+    )
+    workers: Annotated[int, Field(ge=0, le=64)] = Field(
+        default=1, description="Ingestion processes that `reaktly serve` starts."
+    )
+    embedding_threads: Annotated[int, Field(ge=1, le=256)] = Field(
+        default_factory=lambda: os.cpu_count() or 1,
+        description="Sequences that one worker embeds at a time; the cores by default.",
+    )
+    auto_create_knowledge_bases: bool = Field(
+        default=True, description="Whether a first ingest creates its knowledge base."
+    )
+    store: Literal["embedded"] = Field(default="embedded", description="Where nodes live.")
+    embedder: str = Field(default="minilm", description="Embedder of new knowledge bases.")
+    log_format: Literal["auto", "json", "console"] = Field(
+        default="auto", description="`auto` is colour on a terminal and JSON elsewhere."
+    )
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    lease_seconds: Annotated[float, Field(ge=5)] = Field(
+        default=60.0, description="How long a worker's silence is taken for work."
+    )
+    free_disk_bytes: Annotated[int, Field(ge=0)] = Field(
+        default=64 * 1024 * 1024, description="Below this much free disk, nothing is accepted."
+    )
+    max_body_bytes: Annotated[int, Field(ge=1024)] = Field(
+        default=32 * 1024 * 1024, description="Largest request body, after decompression."
+    )
+    max_bulk_items: Annotated[int, Field(ge=1)] = Field(
+        default=10_000, description="Most items of one bulk request."
+    )
+    rate_limit: str | None = Field(
+        default=None, description="Requests a key may make to an endpoint, such as `60/minute`."
+    )
+    cors_origins: Annotated[tuple[str, ...], NoDecode] = Field(
+        default=(), description="Origins that browsers may call from, separated by commas."
+    )
+    metrics_token: SecretStr | None = Field(
+        default=None, description="When set, `/metrics` wants it as a bearer token."
+    )
+
+    @field_validator("port", mode="before")
+    @classmethod
+    def _refuse_service_links(cls, value: object) -> object:
+        if isinstance(value, str) and "://" in value:
+            raise ValueError(
+                "looks like a Kubernetes service link, not a port; rename the service or set "
+                "enableServiceLinks: false"
+            )
+        return value
+
+    @field_validator("cors_origins", mode="before")
+    @classmethod
+    def _split_origins(cls, value: object) -> object:
+        if isinstance(value, str):
+            return tuple(origin.strip() for origin in value.split(",") if origin.strip())
+        return value
+
+    @property
+    def registry_url(self) -> str:
+        """SQLAlchemy URL of the registry's database."""
+        if self.database_url is not None:
+            return self.database_url.get_secret_value()
+        return f"sqlite:///{self.data_dir.absolute() / 'registry.sqlite'}"
+
+
+def load_settings(**overrides: object) -> Settings:
+    """Read the settings; `overrides` (from the command line) win over the environment.
+
+    Raises `ConfigurationError` whose message names each wrong variable.
+    """
+    try:
+        return Settings(**{k: v for k, v in overrides.items() if v is not None})  # type: ignore[arg-type]
+    except ValidationError as error:
+        raise ConfigurationError(_sentence(error)) from None
+
+
+def _sentence(error: ValidationError) -> str:
+    parts = []
+    for problem in error.errors(include_url=False, include_input=False):
+        name = PREFIX + str(problem["loc"][0] if problem["loc"] else "").upper()
+        parts.append(f"{name}: {problem['msg'].removeprefix('Value error, ')}")
+    return "; ".join(parts)
+
+
+def unknown_variables(names: Iterable[str]) -> list[str]:
+    """A sentence for each `REAKTLY_` name that no setting answers to."""
+    known = {PREFIX + field.upper() for field in Settings.model_fields}
+    sentences = []
+    for name in sorted(names):
+        if not name.startswith(PREFIX) or name in known or name in CLIENT_VARIABLES:
+            continue
+        nearest = difflib.get_close_matches(name, known, n=1, cutoff=0.0)
+        sentences.append(f"{name} is not a setting; did you mean {nearest[0]}?")
+    return sentences
+
+
+def variables_in_use() -> list[str]:
+    """Names set in the environment or in the working directory's `.env` file."""
+    return sorted({*os.environ, *dotenv_values(".env")})
