@@ -1,0 +1,161 @@
+"""all-MiniLM-L6-v2 on onnxruntime: the local default, without key, hub or torch."""
+
+import hashlib
+import importlib.util
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import numpy as np
+import onnxruntime
+from numpy.typing import NDArray
+from tokenizers import Tokenizer
+
+from llamaindex_reaktly.embeddings.protocol import EmbedderIdentity
+from llamaindex_reaktly.errors import ModelMissing
+
+DISTRIBUTION_PACKAGE = "reaktly_minilm"
+GRAPH_FILE = "model.onnx"
+TOKENIZER_FILE = "tokenizer.json"
+
+_DIMENSION = 384
+_MAX_TOKENS = 256
+_BUILD_LENGTH = 12
+
+_MISSING = (
+    "The local model all-MiniLM-L6-v2 is not installed: run `reaktly model install`, "
+    "or install the reaktly-minilm wheel that `make build` puts into dist/."
+)
+
+
+class MiniLM:
+    """Embeds texts into unit vectors of 384 dimensions; safe to share between threads.
+
+    Every sequence is a run of its own: activations are quantised over the whole
+    input of a run, so a vector made in a batch would depend on its neighbours
+    (cosine down to .99). `threads` sequences are run at a time, each on one thread;
+    threads inside a run cost more CPU for the same rate.
+    """
+
+    def __init__(self, folder: Path, *, threads: int = 1) -> None:
+        if threads < 1:
+            raise ValueError("threads must be 1 or more")
+        graph = folder / GRAPH_FILE
+        tokenizer = folder / TOKENIZER_FILE
+        if not (graph.is_file() and tokenizer.is_file()):
+            raise ModelMissing(_MISSING)
+        with graph.open("rb") as file:
+            build = hashlib.file_digest(file, "sha256").hexdigest()[:_BUILD_LENGTH]
+        self._identity = EmbedderIdentity("minilm", build, _DIMENSION)
+        self._session = _open_session(graph)
+        self._tokenizer = Tokenizer.from_file(str(tokenizer))
+        # The published file pads and cuts to 128; cutting is done here, at 256, so
+        # that the same tokenizer also counts, and holds no state that calls share.
+        self._tokenizer.no_padding()
+        self._tokenizer.no_truncation()
+        self._pool = (
+            ThreadPoolExecutor(threads, thread_name_prefix="reaktly-minilm")
+            if threads > 1
+            else None
+        )
+
+    @classmethod
+    def load(cls, path: Path | None = None, threads: int = 1) -> Self:
+        """The model in the directory `path`, else that of the installed `reaktly-minilm`.
+
+        `path` is where `install_model` puts it and may hold nothing yet. Raises
+        ModelMissing, with what to do, when the model is in neither place.
+        """
+        folder = find_model(path)
+        if folder is None:
+            raise ModelMissing(_MISSING)
+        return cls(folder, threads=threads)
+
+    @property
+    def identity(self) -> EmbedderIdentity:
+        """Name, digest of the graph file and dimension."""
+        return self._identity
+
+    @property
+    def max_tokens(self) -> int:
+        """256, special tokens included: what the model was made for, and 512 is worse."""
+        return _MAX_TOKENS
+
+    def embed_query(self, text: str) -> NDArray[np.float32]:
+        """The unit vector of one text, shape (384,); queries carry no prefix."""
+        return self._run(self._model_input(text))
+
+    def embed_documents(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        """Unit vectors of shape (len(texts), 384), each as if it had been embedded alone."""
+        vectors = np.empty((len(texts), _DIMENSION), dtype=np.float32)
+        inputs = [self._model_input(text) for text in texts]
+        if self._pool is None:
+            for row, ids in enumerate(inputs):
+                vectors[row] = self._run(ids)
+            return vectors
+        # Longest first: a long text begun last would be waited for by idle threads.
+        order = sorted(range(len(inputs)), key=lambda row: inputs[row].size, reverse=True)
+        results = self._pool.map(self._run, [inputs[row] for row in order])
+        for row, vector in zip(order, results, strict=True):
+            vectors[row] = vector
+        return vectors
+
+    def count_tokens(self, text: str) -> int:
+        """How many tokens `text` has, the two special ones included, uncut."""
+        return len(self._tokenizer.encode(text).ids)
+
+    def token_spans(self, text: str) -> list[tuple[int, int]]:
+        """Start and end, in characters, of each token of `text`; no special ones, uncut."""
+        return list(self._tokenizer.encode(text, add_special_tokens=False).offsets)
+
+    def close(self) -> None:
+        """Ends the threads; embedding several texts is then an error where there were any."""
+        if self._pool is not None:
+            self._pool.shutdown()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def _model_input(self, text: str) -> NDArray[np.int64]:
+        ids = self._tokenizer.encode(text).ids
+        if len(ids) > _MAX_TOKENS:
+            ids = [*ids[: _MAX_TOKENS - 1], ids[-1]]
+        return np.array([ids], dtype=np.int64)
+
+    def _run(self, ids: NDArray[np.int64]) -> NDArray[np.float32]:
+        vector: NDArray[np.float32] = self._session.run(None, {"input_ids": ids})[0][0]
+        return vector
+
+
+def find_model(path: Path | None = None) -> Path | None:
+    """The directory that holds the model: `path` if it does, else the distribution's, else None."""
+    candidates = [] if path is None else [path]
+    spec = importlib.util.find_spec(DISTRIBUTION_PACKAGE)
+    if spec is not None:
+        candidates += [Path(place) for place in spec.submodule_search_locations or ()]
+    for folder in candidates:
+        if (folder / GRAPH_FILE).is_file() and (folder / TOKENIZER_FILE).is_file():
+            return folder
+    return None
+
+
+def _open_session(graph: Path) -> onnxruntime.InferenceSession:
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1
+    options.inter_op_num_threads = 1
+    options.execution_mode = onnxruntime.ExecutionMode.ORT_SEQUENTIAL
+    # Spinning threads took 68 CPU-ms a passage under load against 37.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    options.add_session_config_entry("session.inter_op.allow_spinning", "0")
+    options.log_severity_level = 3
+    return onnxruntime.InferenceSession(str(graph), options, providers=["CPUExecutionProvider"])

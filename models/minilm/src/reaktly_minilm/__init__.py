@@ -1,0 +1,1 @@
+"""Data of the local embedding model: `model.onnx` and `tokenizer.json` lie in this package."""
