@@ -1,0 +1,101 @@
+"""Migrations and the writer that commits in groups."""
+
+import threading
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
+
+from llamaindex_reaktly.errors import Unavailable
+from llamaindex_reaktly.registry import migrations
+from llamaindex_reaktly.registry.database import Database
+from llamaindex_reaktly.registry.registry import Registry
+from llamaindex_reaktly.registry.schema import counters, metadata
+
+
+def test_the_migrations_end_at_the_revision_that_a_start_expects() -> None:
+    scripts = ScriptDirectory(str(Path(migrations.__file__).parent))
+    assert scripts.get_heads() == [migrations.HEAD]
+
+
+def test_the_migrations_make_exactly_the_declared_schema(registry: Registry) -> None:
+    with registry.database.engine.connect() as connection:
+        context = MigrationContext.configure(connection)
+        assert compare_metadata(context, metadata) == []
+
+
+def test_opening_a_current_database_again_changes_nothing(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path / 'r.sqlite'}"
+    Database(url).close()
+    before = (tmp_path / "r.sqlite").read_bytes()
+    Database(url).close()
+    assert (tmp_path / "r.sqlite").read_bytes() == before
+
+
+def test_several_processes_worth_of_openings_at_once_migrate_once(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path / 'r.sqlite'}"
+    opened: list[Database] = []
+    threads = [threading.Thread(target=lambda: opened.append(Database(url))) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(opened) == 4
+    for database in opened:
+        database.close()
+
+
+def test_an_operation_that_raises_leaves_nothing_and_spares_its_group(registry: Registry) -> None:
+    database = registry.database
+    hold, entered = threading.Event(), threading.Event()
+
+    def slow(connection: sa.Connection) -> None:
+        entered.set()
+        assert hold.wait(10)
+
+    def good(name: str) -> None:
+        database.write(lambda c: c.execute(sa.insert(counters).values(name=name, value=1)))
+
+    outcomes: list[str] = []
+
+    def bad() -> None:
+        def operation(connection: sa.Connection) -> None:
+            connection.execute(sa.insert(counters).values(name="bad", value=1))
+            raise ValueError("on purpose")
+
+        with pytest.raises(ValueError, match="on purpose"):
+            database.write(operation)
+        outcomes.append("raised")
+
+    first = threading.Thread(target=lambda: database.write(slow))
+    first.start()
+    assert entered.wait(10)
+    # These all wait for the slow one, and so share the next commit.
+    group = [threading.Thread(target=good, args=(str(i),)) for i in range(5)]
+    group.append(threading.Thread(target=bad))
+    for thread in group:
+        thread.start()
+    hold.set()
+    for thread in [first, *group]:
+        thread.join()
+    assert outcomes == ["raised"]
+    assert sorted(registry.queue.counters()) == ["0", "1", "2", "3", "4"]
+
+
+def test_a_closed_registry_refuses_writes_instead_of_hanging(tmp_path: Path) -> None:
+    database = Database(f"sqlite:///{tmp_path / 'r.sqlite'}")
+    database.close()
+    database.close()
+    with pytest.raises(Unavailable):
+        database.write(lambda connection: None)
+
+
+def test_a_registry_that_cannot_be_opened_says_so_without_the_drivers_words(
+    tmp_path: Path,
+) -> None:
+    with pytest.raises(Unavailable) as caught:
+        Database(f"sqlite:///{tmp_path / 'missing' / 'r.sqlite'}")
+    assert "sqlite" not in caught.value.message.lower()

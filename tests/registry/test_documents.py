@@ -1,0 +1,252 @@
+"""Accepting, deleting and looking up documents."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from llamaindex_reaktly.domain import (
+    DocumentKey,
+    DocumentState,
+    Outcome,
+    SourceDocument,
+    SourceType,
+)
+from llamaindex_reaktly.errors import Conflict, InvalidRequest
+from llamaindex_reaktly.registry.ingestion_queue import Verdict
+from llamaindex_reaktly.registry.registry import Registry
+
+KEY = DocumentKey("kb", "integration:int", "a")
+DOCUMENT = SourceDocument(KEY, SourceType.ARTICLE, "Title", "Some text.")
+
+
+def accept(registry: Registry, *documents: SourceDocument) -> list[bool]:
+    receipts = registry.documents.accept([(d, f"int-{d.key.external_id}") for d in documents])
+    return [receipt.unchanged for receipt in receipts]
+
+
+def finish(registry: Registry, error: str | None = None) -> None:
+    claims = registry.queue.claim(limit=100, characters=10**9, lease_seconds=60)
+    registry.queue.settle([Verdict(claim, 1, error) for claim in claims], {})
+
+
+def status_of(registry: Registry, key: DocumentKey = KEY) -> DocumentState:
+    status = registry.documents.status(key.document_id)
+    assert status is not None
+    return status.state
+
+
+def test_a_new_document_is_queued_and_can_be_fetched(registry: Registry) -> None:
+    assert accept(registry, DOCUMENT) == [False]
+    stored = registry.documents.fetch(KEY.document_id)
+    assert stored is not None
+    assert stored.document == DOCUMENT
+    assert stored.status.state is DocumentState.QUEUED
+
+
+def test_everything_that_was_declared_comes_back(registry: Registry) -> None:
+    full = replace(
+        DOCUMENT,
+        url="https://example.com/a",
+        summary="In short",
+        tags=("one", "two"),
+        language="de",
+        attributes={"price": 1.5, "colours": ["red"], "nested": {"deep": None}},
+        client_hash="h",
+    )
+    accept(registry, full)
+    stored = registry.documents.fetch(KEY.document_id)
+    assert stored is not None
+    assert stored.document == full
+
+
+def test_the_same_document_again_is_unchanged_whatever_its_progress(registry: Registry) -> None:
+    accept(registry, DOCUMENT)
+    assert accept(registry, DOCUMENT) == [True]
+    finish(registry)
+    assert accept(registry, DOCUMENT) == [True]
+    status = registry.documents.status(KEY.document_id)
+    assert status is not None
+    assert (status.state, status.last_outcome) == (DocumentState.COMPLETED, Outcome.UNCHANGED)
+    assert accept(registry, DOCUMENT) == [True]
+
+
+def test_unchanged_is_judged_against_the_wanted_version_not_the_indexed_one(
+    registry: Registry,
+) -> None:
+    accept(registry, DOCUMENT)
+    finish(registry)
+    accept(registry, replace(DOCUMENT, content="B"))
+    assert accept(registry, DOCUMENT) == [False]
+    stored = registry.documents.fetch(KEY.document_id)
+    assert stored is not None
+    assert (stored.document.content, stored.status.version) == ("Some text.", 3)
+
+
+def test_a_failed_document_never_counts_as_unchanged(registry: Registry) -> None:
+    accept(registry, DOCUMENT)
+    finish(registry, error="bad content")
+    assert status_of(registry) is DocumentState.FAILED
+    assert accept(registry, DOCUMENT) == [False]
+
+
+def test_a_deleted_document_never_counts_as_unchanged(registry: Registry) -> None:
+    accept(registry, DOCUMENT)
+    registry.documents.bury([KEY.document_id])
+    assert accept(registry, DOCUMENT) == [False]
+    assert status_of(registry) is DocumentState.QUEUED
+
+
+def test_force_refresh_overrides_both_hashes(registry: Registry) -> None:
+    hashed = replace(DOCUMENT, client_hash="h")
+    accept(registry, hashed)
+    assert accept(registry, replace(hashed, force_refresh=True)) == [False]
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "content", "unchanged"),
+    [
+        ("h", "h", "other text", True),
+        ("h", "i", "Some text.", False),
+        (None, None, "Some text.", True),
+        (None, None, "other text", False),
+        ("h", None, "Some text.", True),
+        (None, "h", "Some text.", True),
+        (None, "h", "other text", False),
+    ],
+)
+def test_a_clients_hash_is_compared_with_a_clients_hash_and_ours_with_ours(
+    registry: Registry, first: str | None, second: str | None, content: str, unchanged: bool
+) -> None:
+    accept(registry, replace(DOCUMENT, client_hash=first))
+    pushed = replace(DOCUMENT, client_hash=second, content=content)
+    assert accept(registry, pushed) == [unchanged]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"title": "Other"},
+        {"url": "https://example.com"},
+        {"tags": ("x",)},
+        {"attributes": {"price": 2}},
+        {"summary": "s"},
+        {"source_type": SourceType.PAGE},
+    ],
+)
+def test_a_change_of_any_declared_field_is_a_change(
+    registry: Registry, change: dict[str, object]
+) -> None:
+    accept(registry, DOCUMENT)
+    assert accept(registry, replace(DOCUMENT, **change)) == [False]  # type: ignore[arg-type]
+
+
+def test_the_last_of_the_same_document_in_one_batch_wins(registry: Registry) -> None:
+    assert accept(registry, DOCUMENT, replace(DOCUMENT, content="last")) == [False, False]
+    stored = registry.documents.fetch(KEY.document_id)
+    assert stored is not None
+    assert stored.document.content == "last"
+
+
+def test_back_to_the_first_within_one_batch_is_the_first(registry: Registry) -> None:
+    accept(registry, DOCUMENT, replace(DOCUMENT, content="B"), DOCUMENT)
+    stored = registry.documents.fetch(KEY.document_id)
+    assert stored is not None
+    assert stored.document.content == "Some text."
+
+
+def test_a_deleted_document_is_gone_from_fetch_and_listing_but_its_status_says_so(
+    registry: Registry,
+) -> None:
+    accept(registry, DOCUMENT)
+    assert registry.documents.bury([KEY.document_id]) == [KEY.document_id]
+    assert registry.documents.bury([KEY.document_id]) == []
+    assert registry.documents.fetch(KEY.document_id) is None
+    assert registry.documents.page(knowledge_base_ids=["kb"]).items == []
+    assert status_of(registry) is DocumentState.DELETED
+
+
+def test_versions_from_before_a_delete_stay_invisible_after_the_document_came_back(
+    registry: Registry,
+) -> None:
+    accept(registry, DOCUMENT)
+    finish(registry)
+    assert registry.documents.visible_from([KEY.document_id]) == {KEY.document_id: 1}
+    registry.documents.bury([KEY.document_id])
+    assert registry.documents.visible_from([KEY.document_id]) == {}
+    accept(registry, DOCUMENT)
+    assert registry.documents.visible_from([KEY.document_id]) == {KEY.document_id: 2}
+
+
+def test_a_deleted_documents_text_is_in_no_file_of_the_registry(
+    registry: Registry, tmp_path: Path
+) -> None:
+    secret = "unmistakable" * 2_000
+    private = replace(
+        DOCUMENT, title="Quixotic", content=secret, attributes={"note": "zanzibar"}, tags=("xylem",)
+    )
+    accept(registry, private)
+    finish(registry)
+    words = [b"unmistakable", b"Quixotic", b"zanzibar", b"xylem"]
+    files = [tmp_path / "registry.sqlite", tmp_path / "registry.sqlite-wal"]
+    assert any(words[0] in file.read_bytes() for file in files)
+    registry.documents.bury([KEY.document_id])
+    assert registry.database.scrub()
+    for file in files:
+        assert not [word for word in words if word in file.read_bytes()]
+
+
+def test_a_listing_gives_every_document_once_over_its_pages(registry: Registry) -> None:
+    keys = [DocumentKey(f"kb{i % 3}", "integration:int", str(i)) for i in range(20)]
+    accept(registry, *(replace(DOCUMENT, key=key) for key in keys))
+    seen: list[str] = []
+    cursor = None
+    while True:
+        page = registry.documents.page(knowledge_base_ids=None, cursor=cursor, limit=3)
+        seen += [item.document_id for item in page.items]
+        cursor = page.next_cursor
+        if cursor is None:
+            break
+    assert sorted(seen) == sorted(key.document_id for key in keys)
+
+
+@pytest.mark.parametrize("cursor", ["", "x", "W10", "e30", "WzEsMl0", "é", "\x00"])
+def test_a_cursor_that_no_listing_gave_out_is_refused(registry: Registry, cursor: str) -> None:
+    with pytest.raises(InvalidRequest) as caught:
+        registry.documents.page(knowledge_base_ids=None, cursor=cursor)
+    assert caught.value.field == "cursor"
+
+
+def test_a_job_id_that_two_documents_share_finds_both(registry: Registry) -> None:
+    keys = [DocumentKey("kb", "integration:a", "b-c"), DocumentKey("kb", "integration:a-b", "c")]
+    registry.documents.accept([(replace(DOCUMENT, key=key), "a-b-c") for key in keys])
+    found = registry.documents.by_job("a-b-c", None)
+    assert {status.key for status in found} == set(keys)
+    assert registry.documents.by_job("a-b-c", ["other"]) == []
+
+
+def test_only_failed_documents_can_be_retried(registry: Registry) -> None:
+    accept(registry, DOCUMENT)
+    with pytest.raises(Conflict):
+        registry.documents.retry_one(KEY.document_id)
+    finish(registry, error="bad")
+    assert registry.documents.retry_one(KEY.document_id).state is DocumentState.QUEUED
+
+
+_PART = st.text(st.characters(exclude_categories=["Cs", "Cc"]), min_size=1, max_size=12)
+
+
+@given(st.lists(st.tuples(_PART, _PART, _PART), min_size=2, max_size=2, unique=True))
+def test_two_different_keys_never_have_one_document_id(
+    parts: list[tuple[str, str, str]],
+) -> None:
+    first, second = (DocumentKey(*part) for part in parts)
+    assert first.document_id != second.document_id
+
+
+@given(_PART, _PART, _PART)
+def test_a_boundary_moved_between_two_parts_makes_another_key(a: str, b: str, c: str) -> None:
+    assert DocumentKey("kb", a, b + c).document_id != DocumentKey("kb", a + b, c).document_id
+    assert DocumentKey(a + b, "s", c).document_id != DocumentKey(a, "s", b + c).document_id

@@ -1,0 +1,193 @@
+"""Claims, leases, fences and verdicts."""
+
+from dataclasses import replace
+
+import pytest
+import sqlalchemy as sa
+
+from llamaindex_reaktly.domain import (
+    DocumentKey,
+    DocumentState,
+    DocumentStatus,
+    Priority,
+    SourceDocument,
+    SourceType,
+)
+from llamaindex_reaktly.registry.ingestion_queue import Claim, Verdict
+from llamaindex_reaktly.registry.registry import Registry
+from llamaindex_reaktly.registry.schema import documents
+
+
+def document(name: str, priority: Priority = Priority.NORMAL, content: str = "x") -> SourceDocument:
+    key = DocumentKey("kb", "integration:int", name)
+    return SourceDocument(key, SourceType.PAGE, name, content, priority=priority)
+
+
+def accept(registry: Registry, *accepted: SourceDocument) -> None:
+    for one in accepted:
+        registry.documents.accept([(one, one.key.external_id)])
+
+
+def claim(registry: Registry, **options: int) -> list[Claim]:
+    defaults = {"limit": 100, "characters": 10**6}
+    return registry.queue.claim(lease_seconds=60, **{**defaults, **options})
+
+
+def names(claims: list[Claim]) -> list[str]:
+    return [one.document.key.external_id for one in claims]
+
+
+def status(registry: Registry, one: SourceDocument) -> DocumentStatus:
+    found = registry.documents.status(one.key.document_id)
+    assert found is not None
+    return found
+
+
+def let_leases_run_out(registry: Registry) -> None:
+    registry.database.write(
+        lambda connection: connection.execute(sa.update(documents).values(lease_until=1.0))
+    )
+
+
+def test_high_goes_before_none_and_none_before_low_each_by_age(registry: Registry) -> None:
+    accept(
+        registry,
+        document("low1", Priority.LOW),
+        document("none1"),
+        document("high1", Priority.HIGH),
+        document("none2"),
+        document("high2", Priority.HIGH),
+    )
+    order = []
+    while claims := claim(registry):
+        order.append(names(claims))
+    assert order == [["high1", "high2"], ["none1", "none2"], ["low1"]]
+
+
+def test_a_claim_is_bounded_by_documents_and_by_characters(registry: Registry) -> None:
+    accept(registry, *(document(str(i), content="x" * 10) for i in range(6)))
+    assert len(claim(registry, limit=2)) == 2
+    assert len(claim(registry, characters=25)) == 2
+    assert len(claim(registry, characters=1)) == 1
+
+
+def test_only_more_urgent_documents_are_claimed_when_asked_for_those(registry: Registry) -> None:
+    accept(registry, document("low", Priority.LOW), document("none"))
+    assert names(claim(registry, above_rank=1)) == []
+    accept(registry, document("high", Priority.HIGH))
+    assert names(claim(registry, above_rank=1)) == ["high"]
+
+
+def test_a_claimed_document_is_not_claimed_again_while_its_lease_lasts(registry: Registry) -> None:
+    accept(registry, document("a"))
+    assert names(claim(registry)) == ["a"]
+    assert claim(registry) == []
+
+
+def test_an_expired_lease_is_claimable_again_and_its_holder_fenced_off(registry: Registry) -> None:
+    accept(registry, document("a"))
+    (stale,) = claim(registry)
+    let_leases_run_out(registry)
+    (fresh,) = claim(registry)
+    assert registry.queue.settle([Verdict(stale, 1)], {}) == [stale]
+    assert status(registry, document("a")).state is DocumentState.PROCESSING
+    assert registry.queue.settle([Verdict(fresh, 2)], {}) == []
+    assert status(registry, document("a")).chunks == 2
+
+
+def test_a_heartbeat_keeps_a_lease(registry: Registry) -> None:
+    accept(registry, document("a"))
+    (held,) = claim(registry)
+    let_leases_run_out(registry)
+    registry.queue.extend([held.token], 60)
+    assert claim(registry) == []
+
+
+def test_a_document_that_silenced_its_worker_is_tried_alone(registry: Registry) -> None:
+    accept(registry, document("bad"), document("good"))
+    assert names(claim(registry)) == ["bad", "good"]
+    let_leases_run_out(registry)
+    assert [names(claim(registry)) for _ in range(3)] == [["bad"], ["good"], []]
+
+
+def test_a_document_is_given_up_after_three_workers_fell_silent_over_it(registry: Registry) -> None:
+    accept(registry, document("bad"))
+    for _ in range(3):
+        assert names(claim(registry)) == ["bad"]
+        let_leases_run_out(registry)
+    assert claim(registry) == []
+    given_up = status(registry, document("bad"))
+    assert given_up.state is DocumentState.FAILED
+    assert given_up.error == "processing did not end in 3 attempts"
+
+
+def test_a_verdict_on_an_outdated_version_changes_nothing(registry: Registry) -> None:
+    accept(registry, document("a"))
+    (old,) = claim(registry)
+    accept(registry, document("a", content="newer"))
+    assert registry.queue.settle([Verdict(old, 1)], {}) == [old]
+    assert status(registry, document("a")).state is DocumentState.QUEUED
+    (new,) = claim(registry)
+    assert (new.version, new.document.content) == (2, "newer")
+
+
+def test_a_verdict_on_a_deleted_document_changes_nothing(registry: Registry) -> None:
+    accept(registry, document("a"))
+    (held,) = claim(registry)
+    registry.documents.bury([held.document_id])
+    assert registry.queue.settle([Verdict(held, 1)], {}) == [held]
+    assert status(registry, document("a")).state is DocumentState.DELETED
+
+
+def test_a_released_claim_costs_no_attempt_and_shows_the_reason(registry: Registry) -> None:
+    accept(registry, document("a"))
+    registry.queue.release(claim(registry), "the store is away")
+    waiting = status(registry, document("a"))
+    assert (waiting.state, waiting.attempts) == (DocumentState.QUEUED, 0)
+    assert waiting.error == "the store is away"
+    (again,) = claim(registry)
+    registry.queue.settle([Verdict(again, 1)], {})
+    assert status(registry, document("a")).error is None
+
+
+def test_a_document_deleted_under_a_worker_is_purged_by_that_worker(registry: Registry) -> None:
+    accept(registry, document("a"))
+    (held,) = claim(registry)
+    registry.documents.bury([held.document_id])
+    registry.queue.mark_purged([held.document_id])
+    assert registry.queue.unpurged() == []  # it is left to the worker while its lease lasts
+    let_leases_run_out(registry)
+    assert registry.queue.unpurged() == [("kb", held.document_id)]
+    registry.queue.mark_purged([held.document_id], [held.token])
+    assert registry.queue.unpurged() == []
+
+
+def test_counters_add_up(registry: Registry) -> None:
+    registry.queue.settle([], {"chunks_embedded": 3, "documents_failed": 0})
+    registry.queue.count({"chunks_embedded": 4})
+    assert registry.queue.counters() == {"chunks_embedded": 7}
+
+
+def test_the_queues_state_counts_documents_and_ages(registry: Registry) -> None:
+    accept(registry, document("a"), document("b"))
+    claim(registry, limit=1)
+    state = registry.queue.state()
+    assert (state.documents["queued"], state.documents["processing"]) == (1, 1)
+    assert state.oldest_seconds >= 0
+    assert registry.queue.state("other").documents["queued"] == 0
+
+
+@pytest.mark.parametrize("verdict_error", [None, "bad"])
+def test_a_new_version_clears_what_became_of_the_old_one(
+    registry: Registry, verdict_error: str | None
+) -> None:
+    accept(registry, document("a"))
+    registry.queue.settle([Verdict(c, 1, verdict_error) for c in claim(registry)], {})
+    accept(registry, replace(document("a"), content="new"))
+    fresh = status(registry, document("a"))
+    assert (fresh.state, fresh.error, fresh.finished_at, fresh.attempts) == (
+        DocumentState.QUEUED,
+        None,
+        None,
+        0,
+    )
