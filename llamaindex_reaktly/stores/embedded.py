@@ -1,0 +1,332 @@
+"""The embedded store: one SQLite file a knowledge base, vectors scanned in memory.
+
+Several processes may share the directory. A write is one transaction, durable on
+return; a search reads one snapshot, vectors included.
+"""
+
+import time
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+
+from llamaindex_reaktly.errors import EmbedderMismatch, Unavailable
+from llamaindex_reaktly.filters import Filter
+from llamaindex_reaktly.stores import rows
+from llamaindex_reaktly.stores.bases import Base, OpenBases
+from llamaindex_reaktly.stores.filter_sql import Condition, compile_filter
+from llamaindex_reaktly.stores.lexical import (
+    LexicalQuery,
+    distinct_terms,
+    lexical_query,
+    matching_nodes,
+    term_frequency,
+)
+from llamaindex_reaktly.stores.protocol import (
+    Candidate,
+    IndexedNode,
+    IndexedVersion,
+    Replacement,
+    Store,
+    StoreCounts,
+    StoreQuery,
+    Vector,
+)
+from llamaindex_reaktly.stores.sqlite import sqlite3
+from llamaindex_reaktly.stores.vector_view import (
+    Rows,
+    State,
+    VectorView,
+    brought_up_to_date,
+    read_state,
+)
+
+_PURGE_TIMEOUT_S = 30.0
+_MOST_FREQUENCIES = 10_000
+
+_T = TypeVar("_T")
+
+
+class EmbeddedStore(Store):
+    """A `Store` in a directory, which is made when the first document comes.
+
+    `max_open` bounds the knowledge bases that are open at once, and so the files and
+    the vectors in memory (a base of 50,000 chunks of 384 dimensions holds 77 MB); the
+    least recently used one is closed for the next.
+    """
+
+    def __init__(self, directory: Path, *, max_open: int = 64) -> None:
+        self.directory = directory
+        self._bases = OpenBases(directory, max_open)
+
+    def close(self) -> None:
+        """Release files and connections. Idempotent."""
+        self._bases.close()
+
+    # Writing
+
+    def replace(self, knowledge_base_id: str, replacements: Sequence[Replacement]) -> None:
+        """Put each document's new version in the place of any older one, in one transaction.
+
+        Of several versions of a document the highest stays, the last one of equals; a
+        version equal to the one in the index replaces it. Raises `EmbedderMismatch` for a
+        vector of another dimension than those in the base.
+        """
+        latest: dict[str, Replacement] = {}
+        for replacement in replacements:
+            known = latest.get(replacement.document.document_id)
+            if known is None or known.document.version <= replacement.document.version:
+                latest[replacement.document.document_id] = replacement
+        if not latest:
+            return
+        self.directory.mkdir(parents=True, exist_ok=True)
+        with self._writing(knowledge_base_id) as connection:
+            assert connection is not None
+            rows.replace_documents(connection, list(latest.values()))
+
+    def delete(self, knowledge_base_id: str, document_ids: Collection[str]) -> int:
+        """Remove documents with all their nodes and every trace of their text.
+
+        Returns how many there were. Raises `Unavailable` when readers kept the traces of
+        deleted or replaced text from being wiped; the same call again finishes that.
+        """
+        with self._writing(knowledge_base_id, create=False) as connection:
+            if connection is None:
+                return 0
+            removed = rows.delete_documents(connection, document_ids)
+        self.purge(knowledge_base_id)
+        return removed
+
+    def delete_matching(self, knowledge_base_id: str, filter_: Filter) -> int:
+        """Remove the documents that the filter holds for, as `delete` does."""
+        condition = compile_filter(filter_)
+        with self._writing(knowledge_base_id, create=False) as connection:
+            if connection is None:
+                return 0
+            found = rows.matching_documents(connection, condition)
+            removed = rows.delete_documents(connection, found)
+        self.purge(knowledge_base_id)
+        return removed
+
+    def drop(self, knowledge_base_id: str) -> None:
+        """Empty a knowledge base's index.
+
+        Its file stays, without content: other processes may have it open, and what they
+        wrote to an unlinked file would be lost.
+        """
+        with self._writing(knowledge_base_id, create=False) as connection:
+            if connection is None:
+                return
+            rows.delete_everything(connection)
+        base = self._bases.get(knowledge_base_id)
+        with base.writing, base.connection(create=False) as connection:
+            if connection is not None:
+                connection.execute("VACUUM")
+        self.purge(knowledge_base_id)
+
+    def purge(self, knowledge_base_id: str) -> None:
+        """Wipe what deleted and replaced text has left in the write-ahead log.
+
+        Waits for searches that began before. Raises `Unavailable` if they don't end.
+        """
+        base = self._bases.get(knowledge_base_id)
+        deadline = time.monotonic() + _PURGE_TIMEOUT_S
+        with base.connection(create=False) as connection:
+            while connection is not None:
+                busy, _, _ = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+                if not busy:
+                    return
+                if time.monotonic() > deadline:
+                    raise Unavailable("the index is being read without a pause; try again")
+                time.sleep(0.005)
+
+    # Reading
+
+    def search(self, knowledge_base_id: str, query: StoreQuery) -> list[Candidate]:
+        """The union of both legs' best nodes with exact evidence, read from one snapshot.
+
+        Raises `EmbedderMismatch` for a vector of another dimension than the base's.
+        """
+        condition = compile_filter(query.filter) if query.filter is not None else None
+
+        def read(
+            connection: sqlite3.Connection, state: State, base: Base
+        ) -> list[Candidate] | None:
+            return _searched(connection, state, base, query, condition)
+
+        # Vectors of a later state than the snapshot send the search back for a new snapshot.
+        nothing: list[Candidate] | None = []
+        while True:
+            found = self._reading(knowledge_base_id, read, otherwise=nothing)
+            if found is not None:
+                return found
+
+    def known_vectors(
+        self, knowledge_base_id: str, document_ids: Collection[str]
+    ) -> dict[str, Vector]:
+        """`content_digest` → vector of every node that these documents have in the index."""
+        return self._reading(
+            knowledge_base_id,
+            lambda connection, *_: rows.known_vectors(connection, document_ids),
+            otherwise={},
+        )
+
+    def nodes(self, knowledge_base_id: str, document_id: str) -> list[IndexedNode]:
+        """A document's nodes in order; empty if it is not in the index."""
+        return self._reading(
+            knowledge_base_id,
+            lambda connection, *_: rows.nodes_of(connection, document_id),
+            otherwise=[],
+        )
+
+    def select(self, knowledge_base_id: str, filter_: Filter | None) -> list[Replacement]:
+        """The documents that the filter holds for (None: all), each with its nodes."""
+        condition = compile_filter(filter_) if filter_ is not None else None
+        return self._reading(
+            knowledge_base_id,
+            lambda connection, *_: rows.documents(connection, condition),
+            otherwise=[],
+        )
+
+    def languages(self, knowledge_base_id: str) -> tuple[str, ...]:
+        """The languages of the documents in the index, most frequent first."""
+        return self._reading(knowledge_base_id, _languages, otherwise=())
+
+    def count(self, knowledge_base_id: str) -> StoreCounts:
+        """How many documents and nodes the index holds; zeros if there is none."""
+        return self._reading(
+            knowledge_base_id,
+            lambda _, state, __: StoreCounts(documents=state.documents, nodes=state.nodes),
+            otherwise=StoreCounts(documents=0, nodes=0),
+        )
+
+    def versions(self, knowledge_base_id: str) -> list[IndexedVersion]:
+        """What is in the index, document by document, for verification."""
+        return self._reading(
+            knowledge_base_id, lambda connection, *_: rows.versions(connection), otherwise=[]
+        )
+
+    def _reading(
+        self,
+        knowledge_base_id: str,
+        read: Callable[[sqlite3.Connection, State, Base], _T],
+        *,
+        otherwise: _T,
+    ) -> _T:
+        """What `read` makes of one snapshot; `otherwise` if there is no such base."""
+        base = self._bases.get(knowledge_base_id)
+        with base.connection(create=False) as connection:
+            if connection is None:
+                return otherwise
+            # An error closes the connection, and the transaction with it.
+            connection.execute("BEGIN")
+            result = read(connection, read_state(connection), base)
+            connection.execute("COMMIT")
+            return result
+
+    @contextmanager
+    def _writing(
+        self, knowledge_base_id: str, *, create: bool = True
+    ) -> Iterator[sqlite3.Connection | None]:
+        """A transaction; None if there is no such base and none is to be made."""
+        base = self._bases.get(knowledge_base_id)
+        with base.writing, base.connection(create=create) as connection:
+            if connection is None:
+                yield None
+                return
+            connection.execute("BEGIN IMMEDIATE")
+            # An error closes the connection, which rolls the transaction back.
+            yield connection
+            connection.execute("COMMIT")
+
+
+def _searched(
+    connection: sqlite3.Connection,
+    state: State,
+    base: Base,
+    query: StoreQuery,
+    condition: Condition | None,
+) -> list[Candidate] | None:
+    if not state.nodes or query.candidates < 1:
+        return []
+    found: list[Rows] = []
+    view: VectorView | None = None
+    scores: Vector | None = None
+    if query.vector is not None:
+        if len(query.vector) != state.dimension:
+            raise EmbedderMismatch(
+                f"the knowledge base holds vectors of {state.dimension} dimensions,"
+                f" not of {len(query.vector)}"
+            )
+        view = _view(base, connection, state)
+        if view is None:
+            return None
+        allowed = None
+        if condition is not None:
+            allowed = view.mask(rows.node_ranges(connection, condition))
+        scores = view.scores(query.vector)
+        found.append(view.best(scores, query.candidates, allowed))
+    lexical: LexicalQuery | None = None
+    if query.terms is not None and (terms := distinct_terms(query.terms)):
+        lexical = lexical_query(query.terms, state, _frequencies(base, connection, state, terms))
+        expression = lexical.match_expression(state.nodes)
+        if expression is not None:
+            matching = matching_nodes(connection, expression, condition, query.candidates)
+            found.append(_best_by_bm25(lexical, connection, matching, query.candidates))
+    if not found:
+        return []
+    nodes = np.unique(np.concatenate(found))
+    cosines = np.zeros(len(nodes), dtype=np.float32)
+    if view is not None and scores is not None:
+        cosines = scores[view.positions(nodes)]
+    evidence = lexical.evidence(connection, nodes) if lexical is not None else None
+    return rows.candidates(connection, nodes, cosines, evidence)
+
+
+def _view(base: Base, connection: sqlite3.Connection, state: State) -> VectorView | None:
+    """The vectors of this very state; None if a later state's are already in memory."""
+    with base.view_lock:
+        view = base.view
+        if view is None or view.change < state.change:
+            view = base.view = brought_up_to_date(view, connection, state)
+    return view if view.change == state.change else None
+
+
+def _frequencies(
+    base: Base, connection: sqlite3.Connection, state: State, terms: set[str]
+) -> dict[str, int]:
+    """How many nodes have each term; remembered for as long as the state lasts."""
+    with base.lock:
+        change, remembered = base.frequencies
+        known = {term: remembered[term] for term in terms if term in remembered}
+    if change != state.change:
+        known = {}
+    for term in terms - known.keys():
+        known[term] = term_frequency(connection, term)
+    with base.lock:
+        if base.frequencies[0] != state.change or len(base.frequencies[1]) > _MOST_FREQUENCIES:
+            base.frequencies = (state.change, {})
+        base.frequencies[1].update(known)
+    return known
+
+
+def _languages(connection: sqlite3.Connection, state: State, base: Base) -> tuple[str, ...]:
+    with base.lock:
+        change, languages = base.languages
+    if change != state.change:
+        languages = rows.languages(connection)
+        with base.lock:
+            base.languages = (state.change, languages)
+    return languages
+
+
+def _best_by_bm25(
+    lexical: LexicalQuery, connection: sqlite3.Connection, nodes: list[int], count: int
+) -> Rows:
+    ascending = np.array(sorted(nodes), dtype=np.int64)
+    bm25 = lexical.evidence(connection, ascending).bm25
+    order = np.lexsort((ascending, -bm25))
+    best = order[bm25[order] > 0][:count]
+    return ascending[best]
