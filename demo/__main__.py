@@ -1,0 +1,76 @@
+"""Run the demo: exit 0 when every expectation holds, 1 when one doesn't, 130 after Ctrl-C."""
+
+import http.client
+import signal
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from demo.client import DemoFailed, HttpApi
+from demo.content import load_documents
+from demo.server import running_server
+from demo.terminal import Terminal
+from demo.tour import Tour
+
+KNOWLEDGE_BASE_ID = "tarnholt"
+INTEGRATION_ID = "website"
+INTERRUPTED = 130
+
+
+def main() -> int:
+    """Start a server, walk through the tour, stop the server; return the exit code."""
+    terminal = Terminal(sys.stdout)
+    # A demo that is told to end stops its server, too, as after Ctrl-C.
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.default_int_handler)
+    started = time.monotonic()
+    try:
+        with tempfile.TemporaryDirectory(
+            prefix="reaktly-demo-", ignore_cleanup_errors=True
+        ) as work_dir:
+            failures = _show(terminal, Path(work_dir))
+    except KeyboardInterrupt:
+        terminal.say("Interrupted; the server is stopped.")
+        return INTERRUPTED
+    except (DemoFailed, OSError, http.client.HTTPException) as failure:
+        terminal.check(holds=False, text=str(failure) or type(failure).__name__)
+        return 1
+    terminal.heading(f"Done in {time.monotonic() - started:.1f} s, the server is stopped.")
+    for unmet in failures:
+        terminal.check(holds=False, text=unmet)
+    return 1 if failures else 0
+
+
+def _show(terminal: Terminal, work_dir: Path) -> list[str]:
+    """Run the tour against a server of its own; return the expectations that failed."""
+    documents = load_documents()
+    terminal.heading(
+        "Reaktly: a knowledge base for Tarnholt, an invented maker of bicycle trailers"
+    )
+    started = time.monotonic()
+    with running_server(work_dir) as server:
+        try:
+            server.wait_until_ready()
+            terminal.say(
+                f"reaktly serve is ready at http://127.0.0.1:{server.port} "
+                f"after {time.monotonic() - started:.1f} s, on an empty data directory."
+            )
+            api = HttpApi(
+                port=server.port,
+                api_key=server.create_key(KNOWLEDGE_BASE_ID),
+                knowledge_base_id=KNOWLEDGE_BASE_ID,
+                integration_id=INTEGRATION_ID,
+            )
+            terminal.say(f"reaktly keys create made a key for knowledge base {KNOWLEDGE_BASE_ID}.")
+            tour = Tour(api, terminal)
+            tour.run(documents)
+        except (DemoFailed, OSError, http.client.HTTPException):
+            terminal.heading("The end of the server's log")
+            terminal.verbatim(server.last_log_lines())
+            raise
+    return tour.failures
+
+
+if __name__ == "__main__":
+    sys.exit(main())
