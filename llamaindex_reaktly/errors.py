@@ -14,6 +14,7 @@
     ├── InternalError             500  never with the cause's words
     ├── Unavailable               503  store, model or registry is away; worth a retry
     │   ├── ModelMissing               the embedder's weights are not installed
+    │   │   └── ModelUntrusted             what was fetched is not what is pinned
     │   └── EmbedderMismatch           the base was embedded by another model build
     ├── StorageFull               507
     └── ConfigurationError             a setting is wrong; stops the start
@@ -148,6 +149,10 @@ class Unavailable(ReaktlyError):
 
 class ModelMissing(Unavailable):
     """The embedder's weights are not installed; the message says how to get them."""
+
+
+class ModelUntrusted(ModelMissing):
+    """Something was fetched in place of the pinned weights; nothing was installed."""
 
 
 class EmbedderMismatch(Unavailable):

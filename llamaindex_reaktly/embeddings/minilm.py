@@ -20,6 +20,7 @@ DISTRIBUTION_PACKAGE = "reaktly_minilm"
 GRAPH_FILE = "model.onnx"
 TOKENIZER_FILE = "tokenizer.json"
 
+# As in `minilm_graph`, which can't be imported here: it needs onnx, the runtime doesn't.
 _DIMENSION = 384
 _MAX_TOKENS = 256
 _BUILD_LENGTH = 12
@@ -44,7 +45,7 @@ class MiniLM:
             raise ValueError("threads must be 1 or more")
         graph = folder / GRAPH_FILE
         tokenizer = folder / TOKENIZER_FILE
-        if not (graph.is_file() and tokenizer.is_file()):
+        if not holds_model(folder):
             raise ModelMissing(_MISSING)
         with graph.open("rb") as file:
             build = hashlib.file_digest(file, "sha256").hexdigest()[:_BUILD_LENGTH]
@@ -55,11 +56,8 @@ class MiniLM:
         # that the same tokenizer also counts, and holds no state that calls share.
         self._tokenizer.no_padding()
         self._tokenizer.no_truncation()
-        self._pool = (
-            ThreadPoolExecutor(threads, thread_name_prefix="reaktly-minilm")
-            if threads > 1
-            else None
-        )
+        # Of one thread too, so that `threads` holds however many callers there are.
+        self._pool = ThreadPoolExecutor(threads, thread_name_prefix="reaktly-minilm")
 
     @classmethod
     def load(cls, path: Path | None = None, threads: int = 1) -> Self:
@@ -91,10 +89,6 @@ class MiniLM:
         """Unit vectors of shape (len(texts), 384), each as if it had been embedded alone."""
         vectors = np.empty((len(texts), _DIMENSION), dtype=np.float32)
         inputs = [self._model_input(text) for text in texts]
-        if self._pool is None:
-            for row, ids in enumerate(inputs):
-                vectors[row] = self._run(ids)
-            return vectors
         # Longest first: a long text begun last would be waited for by idle threads.
         order = sorted(range(len(inputs)), key=lambda row: inputs[row].size, reverse=True)
         results = self._pool.map(self._run, [inputs[row] for row in order])
@@ -111,9 +105,8 @@ class MiniLM:
         return list(self._tokenizer.encode(text, add_special_tokens=False).offsets)
 
     def close(self) -> None:
-        """Ends the threads; embedding several texts is then an error where there were any."""
-        if self._pool is not None:
-            self._pool.shutdown()
+        """Ends the threads, after what they are at; `embed_documents` is an error from then on."""
+        self._pool.shutdown(cancel_futures=True)
 
     def __enter__(self) -> Self:
         return self
@@ -133,7 +126,9 @@ class MiniLM:
         return np.array([ids], dtype=np.int64)
 
     def _run(self, ids: NDArray[np.int64]) -> NDArray[np.float32]:
-        vector: NDArray[np.float32] = self._session.run(None, {"input_ids": ids})[0][0]
+        output = self._session.run(None, {"input_ids": ids})[0]
+        assert isinstance(output, np.ndarray)
+        vector: NDArray[np.float32] = output[0]
         return vector
 
 
@@ -144,12 +139,18 @@ def find_model(path: Path | None = None) -> Path | None:
     if spec is not None:
         candidates += [Path(place) for place in spec.submodule_search_locations or ()]
     for folder in candidates:
-        if (folder / GRAPH_FILE).is_file() and (folder / TOKENIZER_FILE).is_file():
+        if holds_model(folder):
             return folder
     return None
 
 
+def holds_model(folder: Path) -> bool:
+    """Whether both files of the model lie in `folder`."""
+    return (folder / GRAPH_FILE).is_file() and (folder / TOKENIZER_FILE).is_file()
+
+
 def _open_session(graph: Path) -> onnxruntime.InferenceSession:
+    onnxruntime.disable_telemetry_events()
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1
     options.inter_op_num_threads = 1

