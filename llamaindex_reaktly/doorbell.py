@@ -70,6 +70,11 @@ class Listener:
             self.clear()
         return bool(readable)
 
+    def wake(self) -> None:
+        """End a `wait` from another thread or from a signal handler."""
+        with contextlib.suppress(OSError):
+            os.write(self._descriptor, b"!")
+
     def clear(self) -> None:
         """Forget the rings heard so far."""
         with contextlib.suppress(BlockingIOError):
