@@ -4,6 +4,7 @@ import os
 import re
 import shutil
 import textwrap
+from collections import Counter
 from typing import TextIO
 
 from demo.client import Hit
@@ -11,7 +12,9 @@ from demo.client import Hit
 BOLD, DIM, GREEN, RED, CYAN = "1", "2", "32", "31", "36"
 EXCERPT_CHARACTERS = 260
 NARROWEST, WIDEST = 50, 100
-TABLE_RULE = re.compile(r"^\|?[\s:|-]+\|?$")
+TABLE_RULE = re.compile(r"^\|[\s:|-]+\|$")
+HEADING = re.compile(r"^#+ (.*)$")
+SENTENCE_END = re.compile(r"(?<=[.!?]) ")
 WORD = re.compile(r"\w{3,}")
 
 
@@ -100,25 +103,45 @@ class Terminal:
 
 
 def excerpt(passage: str, query: str) -> str:
-    """Return up to some 260 characters of a passage, from its best line for the query on.
+    """Return up to some 260 characters of a passage, from its best sentence for the query on.
 
-    The best line is the one that shares most words with the query; a passage
-    that fits is returned whole. Rules of Markdown tables are left out.
+    The best sentence shares most words with the query, rare ones counting more;
+    a row of a table is shown after the head of its table. A passage that fits is
+    returned whole.
     """
-    lines = [
-        " ".join(line.split())
-        for line in passage.splitlines()
-        if not TABLE_RULE.match(line.strip())
-    ]
-    lines = [line for line in lines if line]
-    if len(whole := " ".join(lines)) <= EXCERPT_CHARACTERS:
+    pieces = _pieces(passage)
+    whole = " ".join(text for _, text in pieces)
+    if len(whole) <= EXCERPT_CHARACTERS:
         return whole
+    occurrences = Counter(word for _, text in pieces for word in _words(text))
     wanted = _words(query)
-    sentences = [part for line in lines for part in re.split(r"(?<=[.!?]) ", line)]
-    best = max(range(len(sentences)), key=lambda i: (len(wanted & _words(sentences[i])), -i))
-    tail = " ".join(sentences[best:])
+    best, highest = 0, 0.0
+    for i, (table_head, text) in enumerate(pieces):
+        score = sum(1 / occurrences[word] for word in wanted & _words(text))
+        if score > highest and text != table_head:
+            best, highest = i, score
     start = "… " if best else ""
-    return start + textwrap.shorten(tail, EXCERPT_CHARACTERS, placeholder=" …")
+    if table_head := pieces[best][0]:
+        start += f"{table_head} … "
+    tail = " ".join(text for _, text in pieces[best:])
+    return start + textwrap.shorten(tail, EXCERPT_CHARACTERS - len(start), placeholder=" …")
+
+
+def _pieces(passage: str) -> list[tuple[str, str]]:
+    """Cut Markdown into sentences and table rows, each with the head of its table or nothing."""
+    pieces: list[tuple[str, str]] = []
+    table_head = ""
+    for line in passage.splitlines():
+        text = HEADING.sub(r"\1:", " ".join(line.split()))
+        if TABLE_RULE.match(text):
+            continue
+        if text.startswith("|"):
+            table_head = table_head or text
+            pieces.append((table_head, text))
+        else:
+            table_head = ""
+            pieces.extend(("", sentence) for sentence in SENTENCE_END.split(text) if sentence)
+    return pieces
 
 
 def _words(text: str) -> set[str]:

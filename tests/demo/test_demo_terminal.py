@@ -92,3 +92,14 @@ def test_a_long_passage_begins_at_the_line_that_matches_best() -> None:
 
 def test_rules_of_markdown_tables_are_left_out() -> None:
     assert excerpt("| A | B |\n|---|:-:|\n| 1 | 2 |", "a") == "| A | B | | 1 | 2 |"
+
+
+def test_a_row_of_a_long_table_is_shown_after_the_head_of_its_table() -> None:
+    rows = "\n".join(f"| Country {i} | £{i}.50 |" for i in range(30))
+    passage = f"## Rates\n\n| Destination | Trailer |\n|---|---|\n{rows}\n| Norway | £118 |"
+    shown = excerpt(passage, "a trailer to Norway")
+    assert shown == "… | Destination | Trailer | … | Norway | £118 |"
+
+
+def test_a_heading_inside_a_passage_reads_as_a_label() -> None:
+    assert excerpt("## Rates\n\nFree of charge.", "rates") == "Rates: Free of charge."
