@@ -1,0 +1,1 @@
+"""From clean Markdown to nodes: sections cut to the embedder's budget."""
