@@ -1,6 +1,6 @@
 """Run the demo: exit 0 when every expectation holds, 1 when one doesn't, 130 after Ctrl-C."""
 
-import http.client
+import os
 import signal
 import sys
 import tempfile
@@ -21,9 +21,6 @@ INTERRUPTED = 130
 def main() -> int:
     """Start a server, walk through the tour, stop the server; return the exit code."""
     terminal = Terminal(sys.stdout)
-    # A demo that is told to end stops its server, too, as after Ctrl-C.
-    for number in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, signal.default_int_handler)
     started = time.monotonic()
     try:
         with tempfile.TemporaryDirectory(
@@ -33,12 +30,18 @@ def main() -> int:
     except KeyboardInterrupt:
         terminal.say("Interrupted; the server is stopped.")
         return INTERRUPTED
-    except (DemoFailed, OSError, http.client.HTTPException) as failure:
-        terminal.check(holds=False, text=str(failure) or type(failure).__name__)
+    except BrokenPipeError:
+        # Whoever read the output has left (`| head`); nothing more can be shown.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except DemoFailed as failure:
+        terminal.check(holds=False, text=str(failure))
         return 1
     terminal.heading(f"Done in {time.monotonic() - started:.1f} s, the server is stopped.")
     for unmet in failures:
         terminal.check(holds=False, text=unmet)
+    if not failures:
+        terminal.say("Everything held that must hold.")
     return 1 if failures else 0
 
 
@@ -65,7 +68,7 @@ def _show(terminal: Terminal, work_dir: Path) -> list[str]:
             terminal.say(f"reaktly keys create made a key for knowledge base {KNOWLEDGE_BASE_ID}.")
             tour = Tour(api, terminal)
             tour.run(documents)
-        except (DemoFailed, OSError, http.client.HTTPException):
+        except DemoFailed:
             terminal.heading("The end of the server's log")
             terminal.verbatim(server.last_log_lines())
             raise
@@ -73,4 +76,7 @@ def _show(terminal: Terminal, work_dir: Path) -> list[str]:
 
 
 if __name__ == "__main__":
+    # A demo that is told to end stops its server, too, as after Ctrl-C.
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.default_int_handler)
     sys.exit(main())

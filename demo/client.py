@@ -145,7 +145,11 @@ class HttpApi:
         return parse_metrics(self._call("GET", "/metrics"))
 
     def _call(self, method: str, path: str, body: JsonObject | None = None) -> str:
-        status, text = call(self._port, method, path, api_key=self._api_key, body=body)
+        try:
+            status, text = call(self._port, method, path, api_key=self._api_key, body=body)
+        except (OSError, http.client.HTTPException) as failure:
+            reason = str(failure) or type(failure).__name__
+            raise DemoFailed(f"{method} {path} had no answer: {reason}") from failure
         if status != http.HTTPStatus.OK:
             raise DemoFailed(f"{method} {path} answered {status}: {text}")
         return text
