@@ -6,7 +6,7 @@ import re
 import urllib.parse
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 from demo.content import DemoDocument, JsonObject
 
@@ -117,19 +117,7 @@ class HttpApi:
             "filters": filters,
         }
         answer = json.loads(self._call("POST", "/search", body))
-        return [
-            Hit(
-                external_id=result["externalId"],
-                source_type=result["sourceType"],
-                title=result["title"],
-                url=result["url"],
-                relevance=result["relevance"],
-                headings=tuple(result["passages"][0]["headings"]),
-                passages=tuple(passage["text"] for passage in result["passages"]),
-                source_data=result["sourceData"],
-            )
-            for result in answer["results"]
-        ]
+        return [_hit(result) for result in answer["results"]]
 
     def delete(self, external_id: str) -> int:
         """Delete one document (`DELETE /ingest`); return how many were deleted."""
@@ -178,6 +166,20 @@ def call(
         return response.status, response.read().decode()
     finally:
         connection.close()
+
+
+def _hit(result: dict[str, Any]) -> Hit:
+    passages = result["passages"] or [{"text": result["text"], "headings": []}]
+    return Hit(
+        external_id=result["externalId"],
+        source_type=result["sourceType"],
+        title=result["title"],
+        url=result["url"],
+        relevance=result["relevance"],
+        headings=tuple(passages[0]["headings"]),
+        passages=tuple(passage["text"] for passage in passages),
+        source_data=result["sourceData"],
+    )
 
 
 def parse_metrics(exposition: str) -> dict[str, float]:
