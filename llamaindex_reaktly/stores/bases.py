@@ -13,6 +13,7 @@ from pathlib import Path
 
 from llamaindex_reaktly.errors import Unavailable
 from llamaindex_reaktly.stores.filter_sql import CASEFOLD_FUNCTION
+from llamaindex_reaktly.stores.protocol import IndexedDocument
 from llamaindex_reaktly.stores.schema import connect
 from llamaindex_reaktly.stores.sqlite import sqlite3
 from llamaindex_reaktly.stores.vector_view import VectorView
@@ -31,6 +32,8 @@ class Base:
         self.view_lock = threading.Lock()
         self.view: VectorView | None = None
         self.frequencies: tuple[int, dict[str, int]] = (-1, {})
+        # By rowid, which names one version of a document for good.
+        self.documents: dict[int, IndexedDocument] = {}
         self.languages: tuple[int, tuple[str, ...]] = (-1, ())
         # Writers of one process queue here instead of polling for SQLite's lock.
         self.writing = threading.Lock()

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 from llamaindex_reaktly.errors import EmbedderMismatch, Unavailable
 from llamaindex_reaktly.filters import Filter
@@ -18,7 +19,7 @@ from llamaindex_reaktly.stores import rows
 from llamaindex_reaktly.stores.bases import Base, OpenBases
 from llamaindex_reaktly.stores.filter_sql import Condition, compile_filter
 from llamaindex_reaktly.stores.lexical import (
-    LexicalQuery,
+    Evidence,
     distinct_terms,
     lexical_query,
     matching_nodes,
@@ -45,6 +46,7 @@ from llamaindex_reaktly.stores.vector_view import (
 
 _PURGE_TIMEOUT_S = 30.0
 _MOST_FREQUENCIES = 10_000
+_MOST_DOCUMENTS = 10_000
 
 _T = TypeVar("_T")
 
@@ -120,24 +122,24 @@ class EmbeddedStore(Store):
             if connection is None:
                 return
             rows.delete_everything(connection)
-        base = self._bases.get(knowledge_base_id)
-        with base.writing, base.connection(create=False) as connection:
-            if connection is not None:
-                connection.execute("VACUUM")
         self.purge(knowledge_base_id)
 
     def purge(self, knowledge_base_id: str) -> None:
-        """Wipe what deleted and replaced text has left in the write-ahead log.
+        """Wipe every trace of deleted and replaced text from the files.
 
-        Waits for searches that began before. Raises `Unavailable` if they don't end.
+        Rewrites the file if there may be any, which takes a time and a memory that grow
+        with it. Waits for searches that began before; raises `Unavailable` if they don't
+        end.
         """
         base = self._bases.get(knowledge_base_id)
         deadline = time.monotonic() + _PURGE_TIMEOUT_S
-        with base.connection(create=False) as connection:
-            while connection is not None:
-                busy, _, _ = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
-                if not busy:
-                    return
+        with base.writing, base.connection(create=False) as connection:
+            if connection is None:
+                return
+            if rows.traces_left(connection):
+                rows.wipe_traces(connection)
+            # The log still holds pages from before; only an empty one holds nothing.
+            while connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]:
                 if time.monotonic() > deadline:
                     raise Unavailable("the index is being read without a pause; try again")
                 time.sleep(0.005)
@@ -251,9 +253,9 @@ def _searched(
 ) -> list[Candidate] | None:
     if not state.nodes or query.candidates < 1:
         return []
-    found: list[Rows] = []
     view: VectorView | None = None
     scores: Vector | None = None
+    nearest: Rows = np.empty(0, dtype=np.int64)
     if query.vector is not None:
         if len(query.vector) != state.dimension:
             raise EmbedderMismatch(
@@ -267,22 +269,37 @@ def _searched(
         if condition is not None:
             allowed = view.mask(rows.node_ranges(connection, condition))
         scores = view.scores(query.vector)
-        found.append(view.best(scores, query.candidates, allowed))
-    lexical: LexicalQuery | None = None
+        nearest = view.best(scores, query.candidates, allowed)
+    nodes = nearest
+    evidence: Evidence | None = None
     if query.terms is not None and (terms := distinct_terms(query.terms)):
         lexical = lexical_query(query.terms, state, _frequencies(base, connection, state, terms))
         expression = lexical.match_expression(state.nodes)
+        matching: list[int] = []
         if expression is not None:
             matching = matching_nodes(connection, expression, condition, query.candidates)
-            found.append(_best_by_bm25(lexical, connection, matching, query.candidates))
-    if not found:
-        return []
-    nodes = np.unique(np.concatenate(found))
+        nodes = np.union1d(nearest, np.array(matching, dtype=np.int64))
+        evidence = lexical.evidence(connection, nodes)
+        kept = np.isin(nodes, nearest)
+        kept[_best_matches(evidence, np.isin(nodes, matching), query.candidates)] = True
+        nodes, evidence = nodes[kept], evidence.of(kept)
+    nodes = np.sort(nodes) if evidence is None else nodes
     cosines = np.zeros(len(nodes), dtype=np.float32)
     if view is not None and scores is not None:
         cosines = scores[view.positions(nodes)]
-    evidence = lexical.evidence(connection, nodes) if lexical is not None else None
-    return rows.candidates(connection, nodes, cosines, evidence)
+    found, new = rows.candidates(connection, nodes, cosines, evidence, base.documents)
+    with base.lock:
+        if len(base.documents) > _MOST_DOCUMENTS:
+            base.documents = {}
+        base.documents.update(new)
+    return found
+
+
+def _best_matches(evidence: Evidence, matching: NDArray[np.bool_], count: int) -> NDArray[np.intp]:
+    """Where the best of the matching nodes are, equal ones in order of node."""
+    positions = np.flatnonzero(matching & (evidence.bm25 > 0))
+    order = np.lexsort((positions, -evidence.bm25[positions]))[:count]
+    return positions[order]
 
 
 def _view(base: Base, connection: sqlite3.Connection, state: State) -> VectorView | None:
@@ -320,13 +337,3 @@ def _languages(connection: sqlite3.Connection, state: State, base: Base) -> tupl
         with base.lock:
             base.languages = (state.change, languages)
     return languages
-
-
-def _best_by_bm25(
-    lexical: LexicalQuery, connection: sqlite3.Connection, nodes: list[int], count: int
-) -> Rows:
-    ascending = np.array(sorted(nodes), dtype=np.int64)
-    bm25 = lexical.evidence(connection, ascending).bm25
-    order = np.lexsort((ascending, -bm25))
-    best = order[bm25[order] > 0][:count]
-    return ascending[best]

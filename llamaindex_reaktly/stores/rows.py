@@ -4,18 +4,19 @@ Each function works inside a transaction that its caller has begun.
 """
 
 import json
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from itertools import groupby
 from typing import NamedTuple
 
 import numpy as np
+import orjson
 from numpy.typing import NDArray
 
 from llamaindex_reaktly.domain import SourceType
 from llamaindex_reaktly.errors import EmbedderMismatch
 from llamaindex_reaktly.stores.filter_sql import Condition, field_values, microseconds
-from llamaindex_reaktly.stores.lexical import Evidence, profile, split_terms
+from llamaindex_reaktly.stores.lexical import Evidence, index_tokens, profile, split_terms
 from llamaindex_reaktly.stores.protocol import (
     Candidate,
     IndexedDocument,
@@ -99,12 +100,26 @@ def delete_everything(connection: sqlite3.Connection) -> None:
     for table in ("documents", "field_values", "nodes", "vectors", "profiles", "removals"):
         connection.execute(f"DELETE FROM {table}")  # noqa: S608
     change = state.change + 1
+    connection.execute("UPDATE state SET removed = ?", (change,))
     _write_state(
         connection,
         state._replace(
             change=change, log_start=change, dimension=None, documents=0, nodes=0, terms=0
         ),
     )
+
+
+def traces_left(connection: sqlite3.Connection) -> bool:
+    """Whether text that was removed may still be in the file."""
+    (left,) = connection.execute("SELECT removed > purged FROM state").fetchone()
+    return bool(left)
+
+
+def wipe_traces(connection: sqlite3.Connection) -> None:
+    """Rewrite the file without what was removed; outside of a transaction."""
+    (removed,) = connection.execute("SELECT removed FROM state").fetchone()
+    connection.execute("VACUUM")
+    connection.execute("UPDATE state SET purged = max(purged, ?)", (removed,))
 
 
 def _stored(connection: sqlite3.Connection, document_ids: Iterable[str]) -> list[_Stored]:
@@ -117,15 +132,20 @@ def _stored(connection: sqlite3.Connection, document_ids: Iterable[str]) -> list
 
 
 def _removed(connection: sqlite3.Connection, state: State, stored: Iterable[_Stored]) -> State:
-    for document in sorted(stored, key=lambda document: document.first_node):
+    stored = sorted(stored, key=lambda document: document.first_node)
+    if stored:
+        connection.execute("UPDATE state SET removed = ?", (state.change,))
+    for document in stored:
         nodes = (document.first_node, document.first_node + document.nodes - 1)
         (terms,) = connection.execute(
             "SELECT coalesce(sum(length), 0) FROM profiles WHERE node BETWEEN ? AND ?", nodes
         ).fetchone()
-        connection.execute(
-            "INSERT INTO term_index(term_index, rowid, terms)"
-            " SELECT 'delete', id, terms FROM nodes WHERE id BETWEEN ? AND ? ORDER BY id",
-            nodes,
+        indexed = connection.execute(
+            "SELECT id, terms FROM nodes WHERE id BETWEEN ? AND ? ORDER BY id", nodes
+        ).fetchall()
+        connection.executemany(
+            "INSERT INTO term_index(term_index, rowid, tokens) VALUES ('delete', ?, ?)",
+            [(node, index_tokens(split_terms(terms))) for node, terms in indexed],
         )
         connection.execute("DELETE FROM nodes WHERE id BETWEEN ? AND ?", nodes)
         connection.execute("DELETE FROM vectors WHERE node BETWEEN ? AND ?", nodes)
@@ -207,8 +227,11 @@ def _added(connection: sqlite3.Connection, state: State, replacement: Replacemen
         ],
     )
     connection.executemany(
-        "INSERT INTO term_index(rowid, terms) VALUES (?, ?)",
-        [(number, node.terms) for number, node in numbered],
+        "INSERT INTO term_index(rowid, tokens) VALUES (?, ?)",
+        [
+            (number, index_tokens(of_node))
+            for (number, _), of_node in zip(numbered, terms, strict=True)
+        ],
     )
     return state._replace(
         last_document=row,
@@ -269,16 +292,21 @@ def candidates(
     nodes: Rows,
     cosines: NDArray[np.floating],
     evidence: Evidence | None,
-) -> list[Candidate]:
-    """The nodes (ascending) with their documents and the evidence, in the same order."""
+    known: Mapping[int, IndexedDocument],
+) -> tuple[list[Candidate], dict[int, IndexedDocument]]:
+    """The nodes (ascending) with their documents and the evidence, in the same order.
+
+    `known` are documents by their rowid, which never change; those that were not among
+    them are the second result.
+    """
     found = connection.execute(
-        f"SELECT {_DOCUMENT_COLUMNS}, node_id, ordinal, text, headings, extra"  # noqa: S608
-        " FROM nodes JOIN documents ON documents.id = nodes.document"
-        " WHERE nodes.id IN (SELECT value FROM json_each(?)) ORDER BY nodes.id",
+        "SELECT document, node_id, ordinal, text, headings, extra FROM nodes"
+        " WHERE id IN (SELECT value FROM json_each(?)) ORDER BY id",
         (json.dumps(nodes.tolist()),),
     ).fetchall()
+    of_nodes = {row[0]: known.get(row[0]) for row in found}
+    new = _documents(connection, [row for row, document in of_nodes.items() if document is None])
     nothing = [0.0] * len(found)
-    known: dict[int, IndexedDocument] = {}
     result = []
     for row, cosine, bm25, matched_idf, query_idf in zip(
         found,
@@ -288,17 +316,14 @@ def candidates(
         evidence.query_idf.tolist() if evidence else nothing,
         strict=True,
     ):
-        document = known.get(row[0])
-        if document is None:
-            document = known[row[0]] = _document(row[1:13])
-        node_id, ordinal, text, headings, extra = row[13:]
+        document_row, node_id, ordinal, text, headings, extra = row
         result.append(
             Candidate(
-                document=document,
+                document=of_nodes[document_row] or new[document_row],
                 node_id=node_id,
                 ordinal=ordinal,
                 text=text,
-                headings=tuple(json.loads(headings)),
+                headings=tuple(orjson.loads(headings)),
                 cosine=cosine,
                 bm25=bm25,
                 matched_idf=matched_idf,
@@ -306,7 +331,20 @@ def candidates(
                 extra=extra,
             )
         )
-    return result
+    return result, new
+
+
+def _documents(
+    connection: sqlite3.Connection, document_rows: Sequence[int]
+) -> dict[int, IndexedDocument]:
+    if not document_rows:
+        return {}
+    found = connection.execute(
+        f"SELECT {_DOCUMENT_COLUMNS} FROM documents"  # noqa: S608
+        " WHERE id IN (SELECT value FROM json_each(?))",
+        (json.dumps(document_rows),),
+    )
+    return {row[0]: _document(row[1:]) for row in found}
 
 
 def known_vectors(

@@ -4,6 +4,12 @@ One file holds one knowledge base. Rowids of documents and nodes only ever grow 
 are never given twice, so a rowid names one version of a document or one node for good,
 and the nodes of a version have consecutive ones.
 
+What is removed leaves copies behind in spite of `secure_delete`, which does not clear the
+gaps of pages that SQLite rebalances: `wipe_traces` in `rows` rewrites the file to be rid
+of them. FTS5 only marks what is deleted and may keep it through an `optimize`; its own
+secure-delete option made a replacement ten times as slow (measured). So the index holds
+no text: `lexical` gives it digests of terms.
+
 Nothing here may run `ANALYZE` or `PRAGMA optimize`: this SQLite gathers samples
 (STAT4) that hold values of the indexed columns, which a delete would leave behind.
 """
@@ -18,13 +24,6 @@ from llamaindex_reaktly.stores.sqlite import sqlite3
 SCHEMA_VERSION = 1
 BUSY_TIMEOUT_S = 30.0
 
-# The FTS5 index has to take the core's terms as they are: `ascii` splits on nothing but
-# characters that are neither alphanumeric nor in `tokenchars`; every printable ASCII
-# character is one, everything beyond ASCII is a token character anyway.
-_TOKEN_CHARACTERS = "".join(chr(code) for code in range(0x21, 0x7F) if not chr(code).isalnum())
-_QUOTED_CHARACTERS = "'" + _TOKEN_CHARACTERS.replace("'", "''") + "'"
-_TOKENIZE = 'tokenize="{}"'.format(f"ascii tokenchars {_QUOTED_CHARACTERS}".replace('"', '""'))
-
 _TABLES = """
 CREATE TABLE state (
     id INTEGER PRIMARY KEY CHECK (id = 1),
@@ -35,9 +34,11 @@ CREATE TABLE state (
     dimension INTEGER,                -- of every vector here; NULL while there is none
     documents INTEGER NOT NULL,
     nodes INTEGER NOT NULL,
-    terms INTEGER NOT NULL            -- over all nodes, repetitions counted
+    terms INTEGER NOT NULL,           -- over all nodes, repetitions counted
+    removed INTEGER NOT NULL,         -- the last change that removed text
+    purged INTEGER NOT NULL           -- the last removal whose traces are wiped
 );
-INSERT INTO state VALUES (1, 0, 0, 0, 0, NULL, 0, 0, 0);
+INSERT INTO state VALUES (1, 0, 0, 0, 0, NULL, 0, 0, 0, 0, 0);
 
 CREATE TABLE documents (
     id INTEGER PRIMARY KEY,
@@ -91,10 +92,7 @@ CREATE TABLE profiles (
     counts BLOB NOT NULL
 );
 
-CREATE VIRTUAL TABLE term_index USING fts5(
-    terms, content='nodes', content_rowid='id', TOKENIZE
-);
-INSERT INTO term_index(term_index, rank) VALUES ('secure-delete', 1);
+CREATE VIRTUAL TABLE term_index USING fts5(tokens, content='', tokenize='ascii');
 CREATE VIRTUAL TABLE term_frequency USING fts5vocab(term_index, row);
 
 -- Ranges of nodes that went, for the processes that hold vectors in memory.
@@ -145,7 +143,7 @@ def _prepare(connection: sqlite3.Connection, *, create: bool) -> bool:
         connection.execute("BEGIN IMMEDIATE")
         version = _user_version(connection)
         if version == 0:
-            for statement in _statements(_TABLES.replace("TOKENIZE", _TOKENIZE)):
+            for statement in _statements(_TABLES):
                 connection.execute(statement)
             connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
             version = SCHEMA_VERSION

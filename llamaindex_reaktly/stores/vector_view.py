@@ -60,7 +60,9 @@ class VectorView:
 
     def scores(self, query: Vector) -> Vector:
         """The cosine (n,) of every row with a unit vector, those that are gone included."""
-        scores: Vector = self.vectors @ query
+        # Not `@`: BLAS would spread the product over threads that spin for each other,
+        # 20 ms instead of .2 for 7,500 rows when the processors are busy (measured).
+        scores: Vector = np.vecdot(self.vectors, query)
         return scores
 
     def best(self, scores: Vector, count: int, allowed: NDArray[np.bool_] | None) -> Rows:
