@@ -90,11 +90,17 @@ def split_plain_text(text: str) -> list[Section]:
 def list_item_starts(text: str) -> list[int]:
     """Offsets of the top-level items of a list block's text."""
     starts = []
+    outermost = None
     lines = _lines(text)
     index = 0
     while index < len(lines):
-        if _LIST_ITEM.match(lines[index].text):
-            starts.append(lines[index].start)
+        line = lines[index].text
+        if _LIST_ITEM.match(line):
+            indentation = len(line) - len(line.lstrip(" "))
+            outermost = indentation if outermost is None else outermost
+            # Content of an item starts two columns in at the least.
+            if indentation < outermost + 2:
+                starts.append(lines[index].start)
         index = _after_inner_fence(lines, index)
     return starts
 

@@ -38,6 +38,7 @@ SPECIAL_TOKENS = 2
 _TITLE_BYTES = 100
 _PATH_BYTES = 120
 _PATH_SEPARATOR = " > "
+_SHORTEST_HEADING = 8
 MINIMUM_MAX_TOKENS = _TITLE_BYTES + _PATH_BYTES + SPECIAL_TOKENS + 18
 
 # Aligned tables and 100-character words have few tokens and many characters.
@@ -50,6 +51,10 @@ _LONGEST_WORD = 4096
 _WORD = re.compile(r"\S+")
 _ENCODED_RUN = re.compile(r"[A-Za-z0-9+/=_\-]+")
 _GRAPHEME_LOOKBACK = 64
+# A list item that is a term in bold with its definition below, as the cleaner
+# writes `<dl>`. Over a quarter of a chunk it is a section in all but name.
+_DEFINITION = re.compile(r"[-*+][ \t]+\*\*([^\n]{1,300}?)\*\*[ \t]*\n\s*")
+_LONG_DEFINITION = 4
 
 
 class Tokenizer(Protocol):
@@ -84,7 +89,8 @@ class _Piece:
 
     `prefix` and `suffix` go around a chunk that starts or ends with this piece:
     the header of a cut table, the fences of cut code. After `stop` the source
-    has text that is left out, so a chunk ends here.
+    has text that is left out, so a chunk ends here. `term` is the term that a
+    long definition belongs to: it is carried like a heading.
     """
 
     start: int
@@ -92,13 +98,20 @@ class _Piece:
     prefix: str = ""
     suffix: str = ""
     stop: bool = False
+    term: str = ""
 
 
 def embedding_text(title: str, headings: Sequence[str], text: str) -> str:
-    """What is embedded for a passage: title, heading path and text, one a line.
+    """What is embedded for a passage: title, heading path and text, one a line."""
+    context = embedding_context(title, headings, text)
+    return f"{context}\n{text}" if context else text
 
-    The context is bounded: a long title loses its end, a long path its outer
-    headings. A first heading that repeats the title is left out.
+
+def embedding_context(title: str, headings: Sequence[str], text: str) -> str:
+    """The lines before a passage's text: its document's title, and its heading path.
+
+    Bounded: a long title loses its end, a long path its outer headings. What
+    the text or the line above already says is left out.
     """
     title = _shorten(" ".join(title.split()), _TITLE_BYTES)
     path = [" ".join(heading.split()) for heading in headings]
@@ -112,12 +125,10 @@ def embedding_text(title: str, headings: Sequence[str], text: str) -> str:
             break
         kept.append(shortened)
         room -= len(shortened.encode("utf-8", "replace")) + len(_PATH_SEPARATOR)
-        if room < 8:
+        if room < _SHORTEST_HEADING:
             break
-    context = [line for line in (title, _PATH_SEPARATOR.join(reversed(kept))) if line]
-    if text.strip() and text.strip() not in context:
-        context.append(text)
-    return "\n".join(context)
+    lines = [title, _PATH_SEPARATOR.join(reversed(kept))]
+    return "\n".join(line for line in lines if line and line != text.strip())
 
 
 def chunk_document(
@@ -182,6 +193,7 @@ class _Cutter:
         for piece in pieces:
             if group and (
                 group[-1].stop
+                or group[-1].term != piece.term
                 or self._group_cost([*group[:1], piece]) > budget
                 or self._cost(group[0].start, group[-1].end) >= target
             ):
@@ -199,6 +211,8 @@ class _Cutter:
         """
         first, last = group[0], group[-1]
         text = first.prefix + self._source[first.start : last.end] + last.suffix
+        if first.term:
+            headings = (*headings, first.term)
         embedded = embedding_text(self._title, headings, text)
         if self._tokenizer.count_tokens(embedded) <= self._max_tokens or (
             len(group) == 1 and last.end - first.start <= 1
@@ -209,6 +223,8 @@ class _Cutter:
             middle = self._cut_near((first.start + first.end) // 2, first.start, first.end)
             group = [replace(first, end=middle, stop=False), replace(first, start=middle)]
         half = len(group) // 2
+        if first.term:
+            headings = headings[:-1]
         yield from self._fitting(headings, group[:half])
         yield from self._fitting(headings, group[half:])
 
@@ -240,7 +256,7 @@ class _Cutter:
             text = self._source[block.start : block.end]
             starts = [block.start + start for start in list_item_starts(text)]
             for start, end in self._between(starts or [block.start], block.end):
-                yield from self._lines(start, end, budget)
+                yield from self._item(start, end, budget)
         elif block.kind is BlockKind.QUOTE:
             yield from self._lines(block.start, block.end, budget)
         else:
@@ -277,11 +293,26 @@ class _Cutter:
                     suffix=closing if piece.end < block.end else "",
                 )
 
+    def _item(self, start: int, end: int, budget: int) -> Iterator[_Piece]:
+        """A list item; a long definition stands for itself, under its term."""
+        match = _DEFINITION.match(self._source, start, end)
+        if match is None or self._cost(start, end) * _LONG_DEFINITION <= budget:
+            yield from self._lines(start, end, budget)
+            return
+        term = match[1].replace("`", "")
+        room = budget - self._tokenizer.count_tokens(
+            f"{_PATH_SEPARATOR}{_shorten(term, _PATH_BYTES)}"
+        )
+        for piece in self._lines(match.end(), end, room):
+            yield replace(piece, term=term)
+
     def _lines(self, start: int, end: int, budget: int) -> Iterator[_Piece]:
         if self._cost(start, end) <= budget:
             yield _Piece(start, end)
             return
         for line_start, line_end in self._between(self._line_starts(start, end), end):
+            while self._source[line_start] in " \t":
+                line_start += 1
             yield from self._sentences(line_start, line_end, budget)
 
     def _sentences(self, start: int, end: int, budget: int) -> Iterator[_Piece]:
