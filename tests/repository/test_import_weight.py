@@ -16,10 +16,11 @@ import reaktly_api
 # Modules and packages whose classes are LlamaIndex components, or that run them. Nothing
 # else may import these while it is itself imported.
 FACES = (
+    "llamaindex_reaktly.content.html_cleaner",
     "llamaindex_reaktly.embeddings.minilm_embedding",
     "llamaindex_reaktly.ingestion.preparation",
     "llamaindex_reaktly.node_parser.section_node_parser",
-    "llamaindex_reaktly.stores.vector_store",
+    "llamaindex_reaktly.stores.sqlite_vector_store",
 )
 
 PROBE = """
