@@ -15,7 +15,7 @@ from demo.client import DemoFailed, call
 
 READY_WITHIN = 60.0
 STOP_WITHIN = 20.0
-LOG_LINES_SHOWN = 30
+LOG_LINES_SHOWN = 12
 
 
 class DemoServer:

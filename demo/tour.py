@@ -190,8 +190,8 @@ class Tour:
         while True:
             jobs = self._api.jobs()
             if failed := [job for job in jobs if job.status == "failed"]:
-                reasons = "; ".join(f"{job.external_id}: {job.error}" for job in failed)
-                raise DemoFailed(f"documents failed: {reasons}")
+                examples = "; ".join(f"{job.external_id}: {job.error}" for job in failed[:3])
+                raise DemoFailed(f"{len(failed)} of {total} documents failed, such as {examples}")
             done = sum(job.status == "completed" for job in jobs)
             if done == total:
                 return jobs
