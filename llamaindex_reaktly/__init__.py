@@ -1,1 +1,72 @@
-"""A knowledge base for AI assistants, and the LlamaIndex pieces it is made of."""
+"""A knowledge base for AI assistants, and the LlamaIndex pieces it is made of.
+
+Names are loaded when they are first used (PEP 562): importing this package costs
+nothing, and only the pieces that are LlamaIndex's import LlamaIndex.
+"""
+
+import importlib
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from llamaindex_reaktly.content.html_cleaner import HtmlCleaner
+    from llamaindex_reaktly.domain import (
+        ContentType,
+        DocumentKey,
+        DocumentStatus,
+        Receipt,
+        SearchHit,
+        SearchMode,
+        SearchRequest,
+        SearchResult,
+        SourceDocument,
+        SourceType,
+    )
+    from llamaindex_reaktly.embeddings.minilm_embedding import MiniLMEmbedding
+    from llamaindex_reaktly.errors import ReaktlyError
+    from llamaindex_reaktly.knowledge_base import KnowledgeBase
+    from llamaindex_reaktly.node_parser.section_node_parser import SectionNodeParser
+    from llamaindex_reaktly.settings import Settings
+    from llamaindex_reaktly.stores.sqlite_vector_store import ReaktlySQLiteVectorStore
+
+__all__ = [
+    "ContentType",
+    "DocumentKey",
+    "DocumentStatus",
+    "HtmlCleaner",
+    "KnowledgeBase",
+    "MiniLMEmbedding",
+    "ReaktlyError",
+    "ReaktlySQLiteVectorStore",
+    "Receipt",
+    "SearchHit",
+    "SearchMode",
+    "SearchRequest",
+    "SearchResult",
+    "SectionNodeParser",
+    "Settings",
+    "SourceDocument",
+    "SourceType",
+]
+
+_MODULES = {
+    "HtmlCleaner": "content.html_cleaner",
+    "KnowledgeBase": "knowledge_base",
+    "MiniLMEmbedding": "embeddings.minilm_embedding",
+    "ReaktlyError": "errors",
+    "ReaktlySQLiteVectorStore": "stores.sqlite_vector_store",
+    "SectionNodeParser": "node_parser.section_node_parser",
+    "Settings": "settings",
+}
+
+
+def __getattr__(name: str) -> object:
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    module = importlib.import_module(f"{__name__}.{_MODULES.get(name, 'domain')}")
+    value = getattr(module, name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

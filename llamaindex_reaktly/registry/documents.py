@@ -304,6 +304,17 @@ class Documents:
             raise NotFound("there is no such document")
         return status
 
+    def retry_all(self, knowledge_base_id: str | None) -> int:
+        """Put all failed documents of a knowledge base (None: of all) back into the queue."""
+        query = sa.select(documents.c.document_id).where(
+            documents.c.state == DocumentState.FAILED
+        )
+        if knowledge_base_id is not None:
+            query = query.where(documents.c.knowledge_base_id == knowledge_base_id)
+        with self._database.read() as connection:
+            failed = list(connection.execute(query).scalars())
+        return self.retry(failed)
+
     def requeue_all(self, knowledge_base_id: str) -> int:
         """Put every document of a knowledge base back into the queue; for a rebuild."""
 
@@ -422,6 +433,7 @@ def _row(document: SourceDocument, job_id: str, version: int, now: float) -> dic
         "updated_at": now,
         "client_hash": document.client_hash,
         "own_hash": own_hash(document),
+        "force_refresh": document.force_refresh,
         "visible_from": 1,
         "attempts": 0,
         "purged": True,
@@ -489,6 +501,7 @@ def document_of(values: sa.RowMapping) -> SourceDocument:
         language=extra.get("language"),
         attributes=extra.get("attributes") or {},
         client_hash=values["client_hash"],
+        force_refresh=values["force_refresh"],
         priority=Priority(Priority.HIGH - values["queue_rank"]),
     )
 

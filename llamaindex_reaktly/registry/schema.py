@@ -46,6 +46,7 @@ documents = sa.Table(
     sa.Column("updated_at", sa.Double, nullable=False),
     sa.Column("client_hash", sa.Text),
     sa.Column("own_hash", sa.Text),
+    sa.Column("force_refresh", sa.Boolean, nullable=False),
     # A search shows no version below this one: a delete raises it past all before.
     sa.Column("visible_from", sa.BigInteger, nullable=False),
     # What became of it.

@@ -42,11 +42,14 @@ class Retriever:
         self._visibility = visibility
         self._query_terms = query_terms
 
-    def search(self, request: SearchRequest, embedder: TextEmbedder) -> SearchResult:
-        """The documents that best answer the request, in order of relevance."""
+    def search(self, request: SearchRequest, embedder: TextEmbedder | None) -> SearchResult:
+        """The documents that best answer the request, in order of relevance.
+
+        A search of mode `text` needs no embedder.
+        """
         wanted = request.offset + request.limit
         vector = terms = None
-        if request.mode is not SearchMode.TEXT:
+        if embedder is not None and request.mode is not SearchMode.TEXT:
             vector = embedder.embed_query(request.query)
         if request.mode is not SearchMode.VECTOR:
             languages = self._store.languages(request.knowledge_base_id)

@@ -46,6 +46,7 @@ def upgrade() -> None:
         sa.Column("updated_at", sa.Double(), nullable=False),
         sa.Column("client_hash", sa.Text()),
         sa.Column("own_hash", sa.Text()),
+        sa.Column("force_refresh", sa.Boolean(), nullable=False),
         sa.Column("visible_from", sa.BigInteger(), nullable=False),
         sa.Column("indexed_version", sa.BigInteger()),
         sa.Column("chunks", sa.Integer()),

@@ -1,0 +1,345 @@
+"""The one way in and out of the core: submit, delete, status, fetch, search.
+
+Doors hold one `KnowledgeBase` for all the knowledge bases of a server; each call names
+its own by key. All methods block and may be called from several threads.
+"""
+
+import shutil
+import time
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from threading import Lock
+from types import TracebackType
+from typing import Self
+
+import structlog
+
+from llamaindex_reaktly.analysis import Analyzer
+from llamaindex_reaktly.domain import (
+    DocumentKey,
+    DocumentState,
+    DocumentStatus,
+    Passage,
+    Receipt,
+    SearchMode,
+    SearchRequest,
+    SearchResult,
+    SourceDocument,
+    StoredContent,
+)
+from llamaindex_reaktly.doorbell import Doorbell
+from llamaindex_reaktly.embeddings.catalogue import load_embedder
+from llamaindex_reaktly.embeddings.protocol import TextEmbedder
+from llamaindex_reaktly.errors import NotFound, ReaktlyError, StorageFull
+from llamaindex_reaktly.registry.documents import DocumentPage
+from llamaindex_reaktly.registry.keys import ApiKey
+from llamaindex_reaktly.registry.registry import Registry
+from llamaindex_reaktly.retrieval.retriever import Retriever
+from llamaindex_reaktly.settings import Settings
+from llamaindex_reaktly.stores.embedded import EmbeddedStore
+from llamaindex_reaktly.stores.protocol import Store
+
+log = structlog.get_logger(__name__)
+
+INTEGRATION_PREFIX = "integration:"
+
+# Before a worker has measured anything: seconds to make one document searchable.
+DEFAULT_SECONDS_PER_DOCUMENT = 0.25
+SETTLED_STATES = frozenset({DocumentState.COMPLETED, DocumentState.FAILED, DocumentState.DELETED})
+# How long a waiter trusts the doorbell alone before it looks for itself.
+LOOK_SECONDS = 1.0
+
+
+def job_id(key: DocumentKey) -> str:
+    """The documented name of a document's job: `<integrationId>-<externalId>` (seed 000)."""
+    return f"{key.source.removeprefix(INTEGRATION_PREFIX)}-{key.external_id}"
+
+
+@dataclass(frozen=True, slots=True)
+class MetricsSnapshot:
+    """Counters since the registry was made, and the queue as it is."""
+
+    counters: Mapping[str, int]
+    queue_documents: Mapping[str, int]
+    queue_oldest_seconds: float
+
+
+class KnowledgeBase:
+    """The knowledge bases in one data directory. Close it when done.
+
+    Opening creates the directory and migrates the registry; it loads no model, which
+    happens when the first search needs one.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        store: Store | None = None,
+        embedder_loader: Callable[[str], TextEmbedder] | None = None,
+    ) -> None:
+        self.settings = settings
+        self.data_dir = settings.data_dir.absolute()
+        self.data_dir.mkdir(parents=True, exist_ok=True)
+        self.registry = Registry(settings.registry_url)
+        self.store = store or EmbeddedStore(self.data_dir / "index")
+        self.work_bell = Doorbell(self.data_dir / "bells", "work")
+        self.done_bell = Doorbell(self.data_dir / "bells", "done")
+        self._load_embedder = embedder_loader or (
+            lambda name: load_embedder(name, models_dir=models_directory(settings))
+        )
+        self._embedders: dict[str, TextEmbedder] = {}
+        self._embedders_lock = Lock()
+        self._retriever = Retriever(self.store, self.registry.documents, Analyzer().query_terms)
+
+    # -- documents -------------------------------------------------------------------
+
+    def submit(self, documents: Sequence[SourceDocument]) -> list[Receipt]:
+        """Accept documents; durable on return, searchable when a worker got to them.
+
+        Raises `NotFound` for a knowledge base that does not exist (unless the settings
+        let the first document create it), `StorageFull` when the disk is near its end.
+        """
+        self._require_disk()
+        self._require_knowledge_bases({d.key.knowledge_base_id for d in documents})
+        receipts = self.registry.documents.accept([(d, job_id(d.key)) for d in documents])
+        if not all(receipt.unchanged for receipt in receipts):
+            self.work_bell.ring()
+        return receipts
+
+    def delete(self, keys: Sequence[DocumentKey]) -> int:
+        """Delete documents; how many there were.
+
+        No search that starts after this returned finds them. Their text is removed from
+        registry and index before it returns; where the store is away, by a worker later.
+        """
+        by_base: dict[str, set[str]] = {}
+        for key in keys:
+            by_base.setdefault(key.knowledge_base_id, set()).add(key.document_id)
+        deleted = self.registry.documents.bury({key.document_id for key in keys})
+        for knowledge_base_id, ids in by_base.items():
+            self._purge(knowledge_base_id, ids & set(deleted))
+        self.done_bell.ring()
+        return len(deleted)
+
+    def delete_source(self, knowledge_base_id: str, source: str) -> int:
+        """Delete all documents of a source; how many there were."""
+        ids = self.registry.documents.ids_of_source(knowledge_base_id, source)
+        deleted = self.registry.documents.bury(ids)
+        self._purge(knowledge_base_id, set(deleted))
+        return len(deleted)
+
+    def _purge(self, knowledge_base_id: str, ids: set[str]) -> None:
+        if not ids:
+            return
+        try:
+            self.store.delete(knowledge_base_id, ids)
+        except ReaktlyError as error:
+            log.warning("purge_postponed", documents=len(ids), reason=error.message)
+            self.work_bell.ring()
+            return
+        if self.registry.database.scrub():
+            self.registry.queue.mark_purged(ids)
+        else:
+            self.work_bell.ring()
+
+    def status(self, document_id: str) -> DocumentStatus | None:
+        """Where a document stands; None if it was never accepted."""
+        return self.registry.documents.status(document_id)
+
+    def find_jobs(
+        self, job_id: str, knowledge_base_ids: Collection[str] | None
+    ) -> list[DocumentStatus]:
+        """Documents that go by a job id in the given knowledge bases (None: in any)."""
+        return self.registry.documents.by_job(job_id, knowledge_base_ids)
+
+    def list_documents(
+        self,
+        knowledge_base_id: str | None = None,
+        *,
+        knowledge_base_ids: Collection[str] | None = None,
+        state: DocumentState | None = None,
+        include_deleted: bool = False,
+        cursor: str | None = None,
+        limit: int = 50,
+    ) -> DocumentPage:
+        """Documents of one knowledge base, or of several, a page at a time."""
+        if knowledge_base_id is not None:
+            knowledge_base_ids = [knowledge_base_id]
+        return self.registry.documents.page(
+            knowledge_base_ids=knowledge_base_ids,
+            state=state,
+            include_deleted=include_deleted,
+            cursor=cursor,
+            limit=limit,
+        )
+
+    def fetch(self, document_id: str) -> StoredContent | None:
+        """A document as accepted; None if it is unknown or deleted."""
+        return self.registry.documents.fetch(document_id)
+
+    def passages(self, document_id: str) -> list[Passage]:
+        """The chunks of a document as they are searched, in order."""
+        status = self.status(document_id)
+        if status is None or status.state is DocumentState.DELETED:
+            return []
+        nodes = self.store.nodes(status.key.knowledge_base_id, document_id)
+        return [Passage(node.node_id, node.text, node.headings) for node in nodes]
+
+    def retry(self, document_id: str) -> DocumentStatus:
+        """Put a failed document back into the queue; `NotFound` or `Conflict` otherwise."""
+        status = self.registry.documents.retry_one(document_id)
+        self.work_bell.ring()
+        return status
+
+    def retry_failed(self, knowledge_base_id: str | None = None) -> int:
+        """Put all failed documents of a knowledge base, or of all, back into the queue."""
+        retried = self.registry.documents.retry_all(knowledge_base_id)
+        self.work_bell.ring()
+        return retried
+
+    def estimate_seconds(self, documents: int) -> float:
+        """How long until so many more documents are searchable, by the measured rate."""
+        counters = self.registry.queue.counters()
+        indexed = counters.get("documents_indexed", 0)
+        each = (
+            counters.get("busy_milliseconds", 0) / 1000 / indexed
+            if indexed
+            else DEFAULT_SECONDS_PER_DOCUMENT
+        )
+        waiting = self.registry.queue.state().documents
+        ahead = waiting[DocumentState.QUEUED] + waiting[DocumentState.PROCESSING]
+        return max(documents, ahead) * each
+
+    def wait_until_settled(
+        self, document_ids: Collection[str], timeout: float
+    ) -> list[DocumentStatus]:
+        """Block until all of these are completed, failed or deleted, or the time is over."""
+        deadline = time.monotonic() + timeout
+        with self.done_bell.listen() as listener:
+            while True:
+                statuses = self.registry.documents.statuses(document_ids)
+                left = deadline - time.monotonic()
+                if left <= 0 or all(status.state in SETTLED_STATES for status in statuses):
+                    return statuses
+                listener.wait(min(left, LOOK_SECONDS))
+
+    # -- search ----------------------------------------------------------------------
+
+    def search(self, request: SearchRequest) -> SearchResult:
+        """The documents that best answer the request.
+
+        Raises `NotFound` for an unknown knowledge base, `ModelMissing` and
+        `EmbedderMismatch` when its vectors cannot be compared.
+        """
+        info = self.registry.knowledge_bases.get(request.knowledge_base_id)
+        embedder = None
+        if request.mode is not SearchMode.TEXT:
+            embedder = self.embedder(info.embedder)
+            info.require(embedder.identity)
+        return self._retriever.search(request, embedder)
+
+    def embedder(self, name: str) -> TextEmbedder:
+        """The embedder of that name, loaded on first use."""
+        embedder = self._embedders.get(name)
+        if embedder is None:
+            with self._embedders_lock:
+                embedder = self._embedders.get(name)
+                if embedder is None:
+                    embedder = self._embedders[name] = self._load_embedder(name)
+        return embedder
+
+    # -- knowledge bases and keys ----------------------------------------------------
+
+    def knowledge_base_exists(self, knowledge_base_id: str) -> bool:
+        """Whether somebody made that knowledge base."""
+        return self.registry.knowledge_bases.find(knowledge_base_id) is not None
+
+    def delete_knowledge_base(self, knowledge_base_id: str) -> None:
+        """Remove a knowledge base with everything in it; `NotFound` if there is none."""
+        self.registry.knowledge_bases.delete(knowledge_base_id)
+        self.store.drop(knowledge_base_id)
+        self.registry.database.scrub()
+
+    def rebuild(self, knowledge_base_id: str) -> int:
+        """Drop the index and have it made again from the registry; how many documents.
+
+        Until a worker has got to them, the documents cannot be found.
+        """
+        info = self.registry.knowledge_bases.get(knowledge_base_id)
+        self.store.drop(knowledge_base_id)
+        self.registry.knowledge_bases.reset_embedder(knowledge_base_id, info.embedder)
+        queued = self.registry.documents.requeue_all(knowledge_base_id)
+        self.work_bell.ring()
+        return queued
+
+    def authenticate(self, token: str) -> ApiKey | None:
+        """The key of that token; None if it is unknown, expired or revoked."""
+        return self.registry.keys.authenticate(token)
+
+    # -- operations ------------------------------------------------------------------
+
+    def readiness(self) -> dict[str, str]:
+        """Each part with `ok`, or a sentence on what is wrong with it.
+
+        `registry` and `disk` are needed to accept; `registry`, `store` and `embedder` to
+        search.
+        """
+        checks: dict[str, Callable[[], object]] = {
+            "registry": self.registry.queue.counters,
+            "disk": self._require_disk,
+            "store": lambda: self.store.count(""),
+            "embedder": lambda: self.embedder(self.settings.embedder),
+        }
+        parts = {}
+        for name, check in checks.items():
+            try:
+                check()
+                parts[name] = "ok"
+            except ReaktlyError as error:
+                parts[name] = error.message
+        return parts
+
+    def metrics(self) -> MetricsSnapshot:
+        """Counters and queue for monitoring."""
+        state = self.registry.queue.state()
+        return MetricsSnapshot(
+            self.registry.queue.counters(), state.documents, state.oldest_seconds
+        )
+
+    def close(self) -> None:
+        """Finish what is being written and release everything. Idempotent."""
+        self.store.close()
+        self.registry.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def _require_disk(self) -> None:
+        free = shutil.disk_usage(self.data_dir).free
+        if free < self.settings.free_disk_bytes:
+            raise StorageFull(
+                f"less than {self.settings.free_disk_bytes // 2**20} MiB of disk are free; "
+                "nothing was accepted"
+            )
+
+    def _require_knowledge_bases(self, ids: set[str]) -> None:
+        missing = ids - self.registry.knowledge_bases.existing(ids)
+        if missing and not self.settings.auto_create_knowledge_bases:
+            raise NotFound(f"there is no knowledge base {min(missing)!r}")
+        for knowledge_base_id in sorted(missing):
+            self.registry.knowledge_bases.ensure(knowledge_base_id, embedder=self.settings.embedder)
+
+
+def models_directory(settings: Settings) -> Path:
+    """Where `reaktly model install` puts models."""
+    return settings.data_dir.absolute() / "models"
