@@ -121,7 +121,8 @@ def excerpt(passage: str, query: str) -> str:
         if score > highest and text != table_head:
             best, highest = i, score
     start = "… " if best else ""
-    if table_head := pieces[best][0]:
+    table_head, text = pieces[best]
+    if table_head and text != table_head:
         start += f"{table_head} … "
     tail = " ".join(text for _, text in pieces[best:])
     return start + textwrap.shorten(tail, EXCERPT_CHARACTERS - len(start), placeholder=" …")

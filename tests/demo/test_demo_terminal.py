@@ -103,3 +103,10 @@ def test_a_row_of_a_long_table_is_shown_after_the_head_of_its_table() -> None:
 
 def test_a_heading_inside_a_passage_reads_as_a_label() -> None:
     assert excerpt("## Rates\n\nFree of charge.", "rates") == "Rates: Free of charge."
+
+
+def test_a_table_without_a_matching_row_shows_its_head_once() -> None:
+    rows = "\n".join(f"| Country {i} | £{i}.50 |" for i in range(30))
+    shown = excerpt(f"| Destination | Trailer |\n|---|---|\n{rows}", "opening hours")
+    assert shown.startswith("| Destination | Trailer | | Country 0 |")
+    assert shown.count("Destination") == 1

@@ -186,3 +186,17 @@ def test_the_update_is_pushed_alone() -> None:
     tour, _ = tour_of(Listens())
     tour.run(DOCUMENTS)
     assert pushed.count([UPDATED_ID]) == 1
+
+
+def test_an_answer_in_the_third_place_is_shown() -> None:
+    class RanksTheAnswerThird(FaithfulServer):
+        def search(self, query: str, filters: JsonObject, *, mode: str = "hybrid") -> list[Hit]:
+            hits = super().search(query, filters, mode=mode)
+            if query not in ANSWERS or filters:
+                return hits
+            return [*super().search(query, {"externalId": "about-us"}) * 2, *hits]
+
+    tour, output = tour_of(RanksTheAnswerThird())
+    tour.run(DOCUMENTS)
+    assert tour.failures == []
+    assert "3. Rosalind Achterberg" in output.getvalue()
