@@ -1,0 +1,132 @@
+"""What this door needs of the core, stated as types.
+
+`llamaindex_reaktly.knowledge_base.KnowledgeBase` is the one implementation; the
+tests have a second, in memory. Every method blocks and is safe to call from any
+thread. Naming only what is used here keeps the door importable without the core's
+own imports.
+"""
+
+from collections.abc import Collection, Mapping, Sequence
+from typing import Protocol
+
+from llamaindex_reaktly.domain import (
+    DocumentKey,
+    DocumentState,
+    DocumentStatus,
+    Passage,
+    Receipt,
+    SearchRequest,
+    SearchResult,
+    SourceDocument,
+    StoredContent,
+)
+
+
+class Key(Protocol):
+    """An API key that has been recognised."""
+
+    @property
+    def key_id(self) -> str:
+        """Public name of the key; never the secret."""
+
+    @property
+    def scopes(self) -> frozenset[str]:
+        """What the key opens (`iq:import`, `iq:read`, …)."""
+
+    @property
+    def knowledge_bases(self) -> frozenset[str]:
+        """Ids of the knowledge bases within reach; `*` stands for all."""
+
+    @property
+    def rate_limits(self) -> Mapping[str, str]:
+        """Operation name (or `*`) to a limit such as `60/minute`."""
+
+
+class Page(Protocol):
+    """One page of a listing."""
+
+    @property
+    def items(self) -> Sequence[DocumentStatus]:
+        """The documents of this page."""
+
+    @property
+    def next_cursor(self) -> str | None:
+        """Where the next page starts; None on the last."""
+
+
+class Snapshot(Protocol):
+    """The core's counts at one moment."""
+
+    @property
+    def counters(self) -> Mapping[str, int]:
+        """Ever-growing counts by name (`documents_parsed`, …)."""
+
+    @property
+    def queue_documents(self) -> Mapping[str, int]:
+        """Documents by state."""
+
+    @property
+    def queue_oldest_seconds(self) -> float:
+        """Age of the oldest document that waits; 0 when none does."""
+
+
+class Facade(Protocol):
+    """The core, as this door calls it."""
+
+    def submit(self, documents: Sequence[SourceDocument]) -> Sequence[Receipt]:
+        """Make documents durable; one receipt each, in order. All or nothing."""
+
+    def delete(self, keys: Sequence[DocumentKey]) -> int:
+        """Delete durably and at once; how many existed."""
+
+    def status(self, document_id: str) -> DocumentStatus | None:
+        """Where one document stands."""
+
+    def find_jobs(
+        self, job_id: str, knowledge_base_ids: Collection[str] | None
+    ) -> Sequence[DocumentStatus]:
+        """Documents whose `<integration>-<external id>` reads like this; None: in any base."""
+
+    def list_documents(
+        self,
+        knowledge_base_id: str | None,
+        *,
+        knowledge_base_ids: Collection[str] | None = None,
+        state: DocumentState | None = None,
+        include_deleted: bool = False,
+        cursor: str | None = None,
+        limit: int = 50,
+    ) -> Page:
+        """A page of documents; raises `InvalidRequest` for a bad cursor."""
+
+    def fetch(self, document_id: str) -> StoredContent | None:
+        """A document as accepted."""
+
+    def passages(self, document_id: str) -> Sequence[Passage]:
+        """The chunks of a document's current version, in reading order."""
+
+    def search(self, request: SearchRequest) -> SearchResult:
+        """Search one knowledge base."""
+
+    def retry(self, document_id: str) -> DocumentStatus:
+        """Queue a failed document again."""
+
+    def estimate_seconds(self, documents: int) -> float:
+        """Seconds until as many more documents are searchable."""
+
+    def wait_until_settled(
+        self, document_ids: Collection[str], timeout: float
+    ) -> Sequence[DocumentStatus]:
+        """Block until all are completed, failed or deleted, or the time is over."""
+
+    def authenticate(self, token: str) -> Key | None:
+        """The key of a token; None when it is unknown, expired or revoked."""
+
+    def knowledge_base_exists(self, knowledge_base_id: str) -> bool:
+        """Whether somebody made this knowledge base."""
+
+    def readiness(self) -> Mapping[str, str]:
+        """Part to `ok` or a sentence."""
+
+    def metrics(self) -> Snapshot:
+        """The counts of this moment."""

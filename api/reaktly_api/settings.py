@@ -1,0 +1,50 @@
+"""What an operator can set about the HTTP door; `llamaindex_reaktly.settings` embeds it."""
+
+from collections.abc import Mapping
+
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator
+
+MEBIBYTE = 1024 * 1024
+
+
+class ApiSettings(BaseModel):
+    """Limits and switches of the HTTP door. Frozen: read once, at start."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    max_body_bytes: int = Field(
+        default=32 * MEBIBYTE, ge=1024, description="Largest request body, after decompression."
+    )
+    max_bulk_items: int = Field(default=10_000, ge=1, description="Most items of a bulk request.")
+    max_wait_seconds: float = Field(
+        default=30.0, gt=0, le=280, description="Longest time that `?wait=true` waits."
+    )
+    threads: int = Field(
+        default=16, ge=1, le=256, description="Requests that are worked on at the same time."
+    )
+    waiters: int = Field(
+        default=32, ge=1, le=256, description="Requests that may wait for ingestion at once."
+    )
+    cors_origins: tuple[str, ...] = Field(
+        default=(), description="Origins that browsers may call from; none by default."
+    )
+    metrics_token: SecretStr | None = Field(
+        default=None, description="When set, `/metrics` wants it as a bearer token."
+    )
+    rate_limits: Mapping[str, str] = Field(
+        default_factory=dict,
+        description="Operation name, or `*` for each of the others, to a limit like `60/minute`.",
+    )
+
+    @field_validator("rate_limits")
+    @classmethod
+    def _refuse_unreadable_limits(cls, value: Mapping[str, str]) -> Mapping[str, str]:
+        import limits  # 0.2 s of import that a server without limits does not pay
+
+        for name, rule in value.items():
+            try:
+                limits.parse(rule)
+            except ValueError:
+                msg = f"{rule!r} for {name!r} is not a limit such as 60/minute"
+                raise ValueError(msg) from None
+        return value

@@ -1,0 +1,125 @@
+import re
+from collections.abc import Callable
+from typing import Any
+
+import httpx
+import pytest
+from openapi_spec_validator import validate
+from pydantic import TypeAdapter
+
+from llamaindex_reaktly.domain import SearchRequest, SearchResult
+from llamaindex_reaktly.knowledge_base import KnowledgeBase
+from reaktly_api.operations import Operation
+from reaktly_api.reaktly import documents, ingest, jobs, requests, search
+from reaktly_api.reaktly.answers import ErrorEnvelope
+
+OPERATIONS = (*ingest.OPERATIONS, *jobs.OPERATIONS, *documents.OPERATIONS, *search.OPERATIONS)
+WITH_EXAMPLES = [(o, e) for o in OPERATIONS for e in o.examples]
+
+
+@pytest.fixture
+async def document(client: httpx.AsyncClient) -> dict[str, Any]:
+    found: dict[str, Any] = (await client.get("/openapi.json")).json()
+    return found
+
+
+async def test_the_document_is_valid_openapi(document: dict[str, Any]) -> None:
+    assert document["openapi"] == "3.1.0"
+    validate(document)
+
+
+async def test_every_route_is_described(document: dict[str, Any]) -> None:
+    described = {
+        (method.upper(), path) for path, methods in document["paths"].items() for method in methods
+    }
+    own = {(o.method, re.sub(r":\w+", "", o.path)) for o in OPERATIONS}
+    assert own <= described
+    assert {
+        ("GET", p) for p in ("/health", "/ready", "/metrics", "/openapi.json", "/docs")
+    } <= described
+    assert len(described) == len(own) + 5
+
+
+async def test_protected_operations_say_how_to_open_them(document: dict[str, Any]) -> None:
+    for operation in OPERATIONS:
+        path = re.sub(r":\w+", "", operation.path)
+        described = document["paths"][path][operation.method.lower()]
+        assert described["security"] == [{"apiKey": []}, {"bearer": []}]
+        assert all(f"`{scope}`" in described["description"] for scope in operation.scopes)
+        assert {"401", "403", "429", "500"} <= set(described["responses"])
+
+
+async def test_limits_in_the_document_are_those_that_hold(document: dict[str, Any]) -> None:
+    schemas = document["components"]["schemas"]
+    item = schemas["IngestItem"]["properties"]
+    assert item["externalId"]["maxLength"] == requests.MAX_ID_LENGTH
+    assert set(schemas["SourceType"]["enum"]) == {"PRODUCT", "ARTICLE", "PAGE", "SERVICE", "PERSON"}
+    assert schemas["IngestItem"]["required"] == [
+        "integrationId",
+        "knowledgeBaseId",
+        "externalId",
+        "sourceType",
+        "data",
+    ]
+    assert schemas["SearchBody"]["properties"]["limit"]["maximum"] == 100
+
+
+@pytest.mark.parametrize(
+    ("operation", "example"),
+    WITH_EXAMPLES,
+    ids=[f"{o.name}: {e.summary}" for o, e in WITH_EXAMPLES],
+)
+async def test_every_example_works_and_answers_as_described(
+    open_client: Callable[..., Any],
+    make_key: Callable[..., str],
+    knowledge_base: KnowledgeBase,
+    monkeypatch: pytest.MonkeyPatch,
+    operation: Operation,
+    example: Any,
+) -> None:
+    knowledge_base.registry.knowledge_bases.ensure("kb_xyz789", embedder="minilm")
+
+    def found_nothing(request: SearchRequest) -> SearchResult:
+        return SearchResult(())
+
+    monkeypatch.setattr(knowledge_base, "search", found_nothing)
+    client = await open_client(make_key("kb_xyz789"))
+    response = await client.request(operation.method, operation.path, json=example.body)
+
+    assert response.status_code == 200, response.text
+    assert "errors" not in response.json()
+    assert operation.answer is not None
+    TypeAdapter(operation.answer).validate_json(response.content)
+
+
+@pytest.mark.parametrize("operation", [o for o in OPERATIONS if o.body], ids=lambda o: o.name)
+async def test_the_described_body_is_the_one_that_is_read(
+    client: httpx.AsyncClient, operation: Operation
+) -> None:
+    assert operation.examples
+    response = await client.request(operation.method, operation.path, json={})
+    assert response.status_code == 400
+    assert operation.body is not None
+    required = operation.body.model_json_schema(by_alias=True)["required"]
+    assert response.json()["field"] == required[0]
+    TypeAdapter(ErrorEnvelope).validate_json(response.content)
+
+
+async def test_answers_are_as_described(client: httpx.AsyncClient, item: dict[str, Any]) -> None:
+    await client.post("/ingest", json=item)
+    listed = (await client.get("/documents")).json()["documents"][0]
+    paths = {
+        "listJobs": "/ingest/jobs",
+        "getJob": "/ingest/jobs/int-a1",
+        "listDocuments": "/documents",
+        "getDocument": f"/documents/{listed['documentId']}",
+        "getPassages": f"/documents/{listed['documentId']}/passages",
+    }
+    for operation in OPERATIONS:
+        if operation.method == "GET":
+            response = await client.get(paths.pop(operation.name))
+            assert operation.answer is not None
+            TypeAdapter(operation.answer).validate_json(response.content)
+            described = set(TypeAdapter(operation.answer).json_schema()["properties"])
+            assert set(response.json()) == described
+    assert not paths

@@ -1,0 +1,68 @@
+from collections.abc import Callable
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from pydantic import ValidationError
+
+from reaktly_api import ApiSettings
+from reaktly_api.rate_limits import LimitReached, RateLimiter
+
+
+def key(key_id: str = "k", **rate_limits: str) -> Any:
+    return SimpleNamespace(
+        key_id=key_id, rate_limits={k.replace("any", "*"): v for k, v in rate_limits.items()}
+    )
+
+
+def test_nothing_is_limited_unless_set() -> None:
+    limiter = RateLimiter({})
+    assert all(limiter.charge(key(), "search") is None for _ in range(1_000))
+
+
+def test_a_limit_counts_by_key_and_operation() -> None:
+    limiter = RateLimiter({"*": "2/minute"})
+    for caller in (key("a"), key("b")):
+        for operation in ("search", "ingest"):
+            left = [limiter.charge(caller, operation) for _ in range(2)]
+            assert [allowance and allowance.remaining for allowance in left] == [1, 0]
+            with pytest.raises(LimitReached):
+                limiter.charge(caller, operation)
+
+
+def test_a_keys_own_limit_wins_and_the_named_operation_before_the_star() -> None:
+    limiter = RateLimiter({"search": "1/hour", "*": "9/hour"})
+
+    def limit(caller: Any, operation: str) -> int:
+        allowance = limiter.charge(caller, operation)
+        assert allowance is not None
+        return allowance.limit
+
+    assert limit(key("1"), "search") == 1
+    assert limit(key("2"), "ingest") == 9
+    assert limit(key("3", search="5/hour"), "search") == 5
+    assert limit(key("4", any="6/hour"), "search") == 6
+    assert limit(key("5", any="6/hour", search="7/hour"), "search") == 7
+
+
+async def test_answers_carry_the_allowance_and_a_429_says_when_to_come_back(
+    open_client: Callable[..., Any], make_key: Callable[..., str]
+) -> None:
+    client = await open_client(make_key(rate_limits={"listDocuments": "2/minute"}))
+
+    first = await client.get("/documents")
+    assert (first.headers["ratelimit-limit"], first.headers["ratelimit-remaining"]) == ("2", "1")
+    assert 1 <= int(first.headers["ratelimit-reset"]) <= 60
+    await client.get("/documents")
+
+    refused = await client.get("/documents")
+    assert refused.status_code == 429
+    assert 1 <= int(refused.headers["retry-after"]) <= 60
+    assert refused.headers["ratelimit-remaining"] == "0"
+    assert refused.json()["error"] == "Too Many Requests"
+    assert "ratelimit-limit" not in (await client.get("/ingest/jobs")).headers
+
+
+def test_a_limit_that_cannot_be_read_stops_the_start() -> None:
+    with pytest.raises(ValidationError, match="60/minute"):
+        ApiSettings(rate_limits={"search": "often"})
