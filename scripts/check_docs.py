@@ -216,7 +216,8 @@ def main() -> None:
     try:
         for page in pages:
             blocks = check_page(page)
-            print(f"{page}: {blocks} blocks run" if blocks else f"{page}: nothing to run")
+            if blocks:
+                print(f"{page}: {blocks} blocks run", flush=True)
     except DocsWrong as error:
         sys.exit(str(error))
 
