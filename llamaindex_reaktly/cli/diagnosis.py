@@ -1,0 +1,201 @@
+"""`reaktly doctor`: looks at every part and says what to do about what it finds."""
+
+import enum
+import shutil
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import typer
+
+from llamaindex_reaktly.cli.opening import open_knowledge_base, read_settings
+from llamaindex_reaktly.cli.output import print_json, print_line
+from llamaindex_reaktly.cli.parameters import AsJson
+from llamaindex_reaktly.errors import EmbedderMismatch, ModelMissing, ReaktlyError
+
+if TYPE_CHECKING:
+    from llamaindex_reaktly.knowledge_base import KnowledgeBase
+    from llamaindex_reaktly.registry.knowledge_bases import KnowledgeBaseInfo
+    from llamaindex_reaktly.settings import Settings
+
+# The embedded store scans all vectors of a base; above this, it is Weaviate's turn.
+MAX_CHUNKS = 200_000
+# Trained on English: it finds German half as often as a multilingual model does.
+ENGLISH_EMBEDDERS = frozenset({"minilm"})
+# Free disk below so many times what is kept free is worth a word before it is a refusal.
+LOW_DISK_FACTOR = 10
+MIB = 2**20
+
+
+class Verdict(enum.StrEnum):
+    """How a check ended. A warning leaves the exit code at 0."""
+
+    OK = "ok"
+    WARNING = "warning"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One part: what was found, and what to do about it (empty if nothing)."""
+
+    part: str
+    verdict: Verdict
+    found: str
+    advice: str = ""
+
+
+def doctor(as_json: AsJson = False) -> None:
+    """Check settings, storage, model, store and limits; say what to do."""
+    checks = []
+    for check in _checks():
+        checks.append(check)
+        if not as_json:
+            print_line(f"{check.verdict.value:8} {check.part}: {check.found}")
+            if check.advice:
+                print_line(f"         → {check.advice}")
+    healthy = all(check.verdict is not Verdict.FAILED for check in checks)
+    if as_json:
+        print_json(
+            {
+                "healthy": healthy,
+                "checks": [
+                    {
+                        "part": check.part,
+                        "verdict": check.verdict.value,
+                        "found": check.found,
+                        "advice": check.advice or None,
+                    }
+                    for check in checks
+                ],
+            }
+        )
+    if not healthy:
+        raise typer.Exit(1)
+
+
+def _checks() -> Iterator[Check]:
+    try:
+        settings = read_settings(warn=False)
+    except ReaktlyError as error:
+        yield Check("settings", Verdict.FAILED, error.message, "correct it and run this again")
+        return
+    yield from _check_settings()
+    disk = list(_check_disk(settings))
+    yield from disk
+    if any(check.verdict is Verdict.FAILED for check in disk):
+        return
+    from llamaindex_reaktly.registry.migrations import HEAD
+
+    try:
+        with open_knowledge_base(settings) as knowledge_base:
+            # Opening migrates, so a registry that opens is at the newest schema.
+            yield Check("registry", Verdict.OK, f"open, at schema {HEAD}")
+            yield _check_model(knowledge_base)
+            yield _check_store(knowledge_base)
+            for info in knowledge_base.registry.knowledge_bases.all():
+                yield from _check_knowledge_base(knowledge_base, info)
+    except ReaktlyError as error:
+        advice = "check REAKTLY_DATABASE_URL and that the database runs"
+        if settings.database_url is None:
+            advice = f"check that {settings.data_dir.absolute()} is whole and yours to write"
+        yield Check("registry", Verdict.FAILED, error.message, advice)
+
+
+def _check_settings() -> Iterator[Check]:
+    from llamaindex_reaktly.settings import unknown_variables, variables_in_use
+
+    unknown = unknown_variables(variables_in_use())
+    for sentence in unknown:
+        yield Check("settings", Verdict.WARNING, sentence, "rename or remove it")
+    if not unknown:
+        yield Check("settings", Verdict.OK, "all are known and valid")
+
+
+def _check_disk(settings: "Settings") -> Iterator[Check]:
+    place = settings.data_dir.absolute()
+    try:
+        place.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=place):
+            pass
+    except OSError as error:
+        yield Check(
+            "data directory",
+            Verdict.FAILED,
+            f"{place} cannot be written: {error.strerror}",
+            "give this user the right to write there, or set REAKTLY_DATA_DIR",
+        )
+        return
+    yield Check("data directory", Verdict.OK, f"{place} can be written")
+    free, kept = shutil.disk_usage(place).free, settings.free_disk_bytes
+    found = f"{free // MIB} MiB free"
+    if free < kept:
+        advice = f"free some: below {kept // MIB} MiB nothing is accepted"
+        yield Check("disk", Verdict.FAILED, found, advice)
+    elif free < kept * LOW_DISK_FACTOR:
+        advice = f"below {kept // MIB} MiB nothing will be accepted"
+        yield Check("disk", Verdict.WARNING, found, advice)
+    else:
+        yield Check("disk", Verdict.OK, found)
+
+
+def _check_model(knowledge_base: "KnowledgeBase") -> Check:
+    name = knowledge_base.settings.embedder
+    try:
+        embedder = knowledge_base.embedder(name)
+        embedder.embed_query("Is anybody there?")
+    except ModelMissing as error:
+        return Check("model", Verdict.FAILED, error.message, "run `reaktly model install`")
+    except ReaktlyError as error:
+        return Check("model", Verdict.FAILED, error.message, "check REAKTLY_EMBEDDER")
+    identity = embedder.identity
+    return Check("model", Verdict.OK, f"{identity.name}, {identity.dimension} dimensions")
+
+
+def _check_store(knowledge_base: "KnowledgeBase") -> Check:
+    try:
+        knowledge_base.store.count("")
+    except ReaktlyError as error:
+        return Check(
+            "store",
+            Verdict.FAILED,
+            error.message,
+            "if it stays so, `reaktly rebuild` makes the index again",
+        )
+    return Check("store", Verdict.OK, f"{knowledge_base.settings.store}, open")
+
+
+def _check_knowledge_base(
+    knowledge_base: "KnowledgeBase", info: "KnowledgeBaseInfo"
+) -> Iterator[Check]:
+    part = f"knowledge base {info.knowledge_base_id}"
+    try:
+        info.require(knowledge_base.embedder(info.embedder).identity)
+        chunks = knowledge_base.store.count(info.knowledge_base_id).nodes
+        languages = knowledge_base.store.languages(info.knowledge_base_id)
+    except EmbedderMismatch as error:  # says itself what to do
+        yield Check(part, Verdict.FAILED, error.message)
+        return
+    except ReaktlyError as error:
+        yield Check(part, Verdict.FAILED, error.message, "see the model and the store above")
+        return
+    healthy = True
+    if languages and languages[0] != "en" and info.embedder in ENGLISH_EMBEDDERS:
+        healthy = False
+        yield Check(
+            part,
+            Verdict.WARNING,
+            f"most of it is in {languages[0]!r}, and {info.embedder} was trained on English",
+            "searches by meaning will find less here than those by words; try --mode text",
+        )
+    if chunks > MAX_CHUNKS:
+        healthy = False
+        yield Check(
+            part,
+            Verdict.WARNING,
+            f"{chunks} chunks, and the embedded store is made for some {MAX_CHUNKS}",
+            "searches slow down as it grows; spread it over several knowledge bases",
+        )
+    if healthy:
+        yield Check(part, Verdict.OK, f"{chunks} chunks by {info.embedder}")

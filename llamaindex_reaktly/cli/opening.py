@@ -1,0 +1,82 @@
+"""Opening what a command works on: the settings, the registry, the knowledge base."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import typer
+
+from llamaindex_reaktly.errors import ConfigurationError, Unavailable
+
+if TYPE_CHECKING:
+    from llamaindex_reaktly.knowledge_base import KnowledgeBase
+    from llamaindex_reaktly.registry.registry import Registry
+    from llamaindex_reaktly.settings import Settings
+
+
+def read_settings(*, warn: bool = True, **overrides: object) -> "Settings":
+    """Read the settings, set up logging, and `warn` of variables that set nothing."""
+    from llamaindex_reaktly.logs import configure_logging
+    from llamaindex_reaktly.settings import load_settings, unknown_variables, variables_in_use
+
+    settings = load_settings(**overrides)
+    configure_logging(settings.log_format, settings.log_level)
+    for sentence in unknown_variables(variables_in_use()) if warn else ():
+        typer.echo(f"warning: {sentence}", err=True)
+    return settings
+
+
+@contextmanager
+def open_registry(settings: "Settings | None" = None) -> "Iterator[Registry]":
+    """The registry alone: for commands that need neither the index nor a model."""
+    settings = settings or read_settings()
+    from llamaindex_reaktly.registry.registry import Registry
+
+    settings.data_dir.mkdir(parents=True, exist_ok=True)
+    with _explained_opening():
+        registry = Registry(settings.registry_url)
+    try:
+        yield registry
+    finally:
+        registry.close()
+
+
+@contextmanager
+def open_knowledge_base(settings: "Settings | None" = None) -> "Iterator[KnowledgeBase]":
+    """The whole core on the data directory."""
+    settings = settings or read_settings()
+    from llamaindex_reaktly.knowledge_base import KnowledgeBase
+
+    with _explained_opening():
+        knowledge_base = KnowledgeBase(settings)
+    with knowledge_base:
+        yield knowledge_base
+
+
+@contextmanager
+def _explained_opening() -> Iterator[None]:
+    from sqlalchemy.exc import ArgumentError
+
+    try:
+        yield
+    except ArgumentError:
+        raise ConfigurationError(
+            "REAKTLY_DATABASE_URL: must be a database URL such as "
+            "postgresql+psycopg://user@host/name, or unset"
+        ) from None
+    except ModuleNotFoundError as error:
+        raise ConfigurationError(
+            f"REAKTLY_DATABASE_URL: its driver {error.name!r} is not installed"
+        ) from None
+    except _migration_error() as error:
+        raise Unavailable(
+            "the registry's schema is not one that this version knows; it was made by a newer "
+            "one: install the newest llamaindex-reaktly"
+        ) from error
+
+
+def _migration_error() -> type[Exception]:
+    # Imported when something went wrong: Alembic costs every start a fifth of a second.
+    from alembic.util.exc import CommandError
+
+    return CommandError

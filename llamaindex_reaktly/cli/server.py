@@ -1,0 +1,208 @@
+"""The server process: the API in it, ingestion in processes of its own.
+
+The socket listens first, LlamaIndex is never imported here, and neither the model nor
+a worker is touched before the first request can be answered: a server that is started
+together with `python -c "import llama_index.core"` is ready before that ends.
+"""
+
+import errno
+import os
+import signal
+import socket
+import threading
+import time
+from types import FrameType
+from typing import TYPE_CHECKING
+
+import structlog
+import typer
+
+from llamaindex_reaktly.cli.opening import open_knowledge_base
+from llamaindex_reaktly.cli.supervision import WorkerSupervisor
+from llamaindex_reaktly.errors import ConfigurationError, ReaktlyError, Unavailable
+
+if TYPE_CHECKING:
+    import uvicorn
+    from starlette.applications import Starlette
+
+    from llamaindex_reaktly.knowledge_base import KnowledgeBase
+    from llamaindex_reaktly.settings import Settings
+    from reaktly_api.settings import ApiSettings
+
+log = structlog.get_logger(__name__)
+
+# Container engines kill after ten seconds (docker stop): be through before.
+SHUTDOWN_SECONDS = 9.0
+# Of these, what requests in flight may take to be answered.
+REQUEST_SECONDS = 5
+BACKLOG = 2048
+
+
+def run_server(settings: "Settings", *, workers: int) -> None:
+    """Serve until SIGTERM or SIGINT, then return with everything ended.
+
+    Raises `ConfigurationError` when the address cannot be listened on, `Unavailable` when
+    the data directory or the application does not open.
+    """
+    with listening_socket(settings.host, settings.port) as listener:
+        # Between here and uvicorn's own handlers a signal must not end us half open; uvicorn
+        # raises what it caught once more when it is through, to the same handler.
+        stop_asked = threading.Event()
+
+        def note(_number: int, _frame: FrameType | None) -> None:
+            stop_asked.set()
+
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, note)
+        with open_knowledge_base(settings) as knowledge_base:
+            from reaktly_api.app import create_app
+
+            app = create_app(knowledge_base, api_settings(settings))
+            supervisor = WorkerSupervisor(workers)
+            lifecycle = _Lifecycle(settings, knowledge_base, supervisor, address_of(listener))
+            try:
+                _server(app, lifecycle, stop_asked).run(sockets=[listener])
+            except SystemExit as error:  # uvicorn's way to say that the app did not start
+                raise Unavailable("the API could not start; the log says why") from error
+            finally:
+                lifecycle.end()
+                lifecycle.wait_for_workers()
+
+
+def listening_socket(host: str, port: int) -> socket.socket:
+    """A socket that listens; `ConfigurationError` says why there can be none."""
+    try:
+        family, *_rest, address = socket.getaddrinfo(
+            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+        return socket.create_server(address[:2], family=family, backlog=BACKLOG)
+    except socket.gaierror:
+        raise ConfigurationError(f"REAKTLY_HOST: {host!r} is no address of this machine") from None
+    except OSError as error:
+        reasons = {
+            errno.EADDRINUSE: f"port {port} of {host} is in use; choose another with --port",
+            errno.EACCES: f"port {port} may only be used by the system; choose one above 1023",
+            errno.EADDRNOTAVAIL: f"REAKTLY_HOST: {host!r} is no address of this machine",
+        }
+        reason = reasons.get(error.errno or 0, f"cannot listen on {host}:{port}: {error.strerror}")
+        raise ConfigurationError(reason) from None
+
+
+def address_of(listener: socket.socket) -> str:
+    """The URL under which a listening socket is reached, with its real port."""
+    host, port = listener.getsockname()[:2]
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+def api_settings(settings: "Settings") -> "ApiSettings":
+    """The part of the settings that the API is given."""
+    from pydantic import ValidationError
+
+    from reaktly_api.settings import ApiSettings
+
+    try:
+        return ApiSettings(
+            max_body_bytes=settings.max_body_bytes,
+            max_bulk_items=settings.max_bulk_items,
+            cors_origins=settings.cors_origins,
+            metrics_token=settings.metrics_token,
+            rate_limits={} if settings.rate_limit is None else {"*": settings.rate_limit},
+        )
+    except ValidationError as error:
+        reason = error.errors(include_url=False)[0]["msg"].removeprefix("Value error, ")
+        raise ConfigurationError(f"REAKTLY_RATE_LIMIT: {reason}") from None
+
+
+def _server(
+    app: "Starlette", lifecycle: "_Lifecycle", stop_asked: threading.Event
+) -> "uvicorn.Server":
+    import uvicorn
+
+    class Server(uvicorn.Server):
+        """Tells when it listens and when it begins to stop."""
+
+        async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+            await super().startup(sockets)
+            if self.started:
+                lifecycle.begin()
+            self.should_exit = self.should_exit or stop_asked.is_set()
+
+        async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+            lifecycle.end()
+            await super().shutdown(sockets)
+
+    return Server(
+        uvicorn.Config(
+            app,
+            loop="uvloop",
+            http="httptools",
+            ws="none",
+            lifespan="on",
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            proxy_headers=False,
+            timeout_graceful_shutdown=REQUEST_SECONDS,
+        )
+    )
+
+
+class _Lifecycle:
+    """What happens beside answering requests: the greeting, the model, the workers, the end."""
+
+    def __init__(
+        self,
+        settings: "Settings",
+        knowledge_base: "KnowledgeBase",
+        supervisor: WorkerSupervisor,
+        address: str,
+    ) -> None:
+        self._settings = settings
+        self._knowledge_base = knowledge_base
+        self._supervisor = supervisor
+        self._address = address
+        self._ending: threading.Thread | None = None
+        self._deadline = 0.0
+
+    def begin(self) -> None:
+        """Greet, then load the model and start the workers, in that order, out of the way."""
+        typer.echo(
+            f"Reaktly listens on {self._address}, data in {self._knowledge_base.data_dir}; "
+            "make a key with: reaktly keys create --name NAME --knowledge-base KB"
+        )
+        threading.Thread(target=self._warm_up, name="warm-up", daemon=True).start()
+
+    def end(self) -> None:
+        """Tell the workers to stop, and see to it that everything ends in time. Idempotent."""
+        if self._ending is not None:
+            return
+        self._deadline = time.monotonic() + SHUTDOWN_SECONDS
+        self._ending = threading.Thread(
+            target=self._supervisor.stop, args=(SHUTDOWN_SECONDS - 1,), name="stop-workers"
+        )
+        self._ending.start()
+        # Requests that wait for ingestion sit in threads which nothing can end from outside.
+        # What was acknowledged is durable, so to leave them is safe.
+        watchdog = threading.Timer(SHUTDOWN_SECONDS, self._leave)
+        watchdog.daemon = True
+        watchdog.start()
+
+    def wait_for_workers(self) -> None:
+        """Block until the workers are gone; bounded."""
+        if self._ending is not None:
+            self._ending.join(max(0.0, self._deadline - time.monotonic()))
+
+    def _warm_up(self) -> None:
+        # The model first: it takes half a second, and a worker's own start, with LlamaIndex's
+        # import, would take the processor from it for ten times as long.
+        try:
+            self._knowledge_base.embedder(self._settings.embedder).embed_query("warm up")
+        except ReaktlyError as error:
+            log.warning("embedder_not_loaded", reason=error.message)
+        finally:
+            self._supervisor.start()
+
+    def _leave(self) -> None:
+        log.warning("left_with_requests_unanswered")
+        self._supervisor.kill()
+        os._exit(0)

@@ -1,0 +1,138 @@
+"""Ingestion workers as child processes: started, watched, started again, ended.
+
+Each has a thread that waits for its process, so that nothing polls and the server's
+event loop is never asked. A worker's standard input is a pipe of which we hold the
+other end: whatever ends us, even a kill, ends the pipe, and the worker stops by itself.
+"""
+
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import structlog
+
+log = structlog.get_logger(__name__)
+
+WORKER_COMMAND = (
+    sys.executable,
+    "-m",
+    "llamaindex_reaktly.cli",
+    "worker",
+    "--until-stdin-ends",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class RestartPolicy:
+    """When a worker that died is started again; all but the count in seconds."""
+
+    first_delay: float = 0.5
+    longest_delay: float = 30.0
+    # A worker that lived so long was well: what follows is a new story.
+    healthy_after: float = 60.0
+    most_deaths: int = 10
+
+    def delay(self, deaths: int) -> float:
+        """How long to wait after so many deaths in a row (1 or more)."""
+        return float(min(self.longest_delay, self.first_delay * 2 ** (deaths - 1)))
+
+
+class WorkerSupervisor:
+    """Keeps a number of workers running between `start` and `stop`."""
+
+    def __init__(
+        self,
+        workers: int,
+        *,
+        command: Sequence[str] = WORKER_COMMAND,
+        policy: RestartPolicy | None = None,
+    ) -> None:
+        self._command = list(command)
+        self._policy = policy or RestartPolicy()
+        self._stopping = threading.Event()
+        self._lock = threading.Lock()
+        self._processes: dict[int, subprocess.Popen[bytes]] = {}
+        self._given_up = 0
+        self._threads = [
+            threading.Thread(target=self._keep, args=(n,), name=f"worker-{n}", daemon=True)
+            for n in range(workers)
+        ]
+
+    def start(self) -> None:
+        """Start the workers; none if `stop` was called before."""
+        for thread in self._threads:
+            thread.start()
+
+    def stop(self, timeout: float) -> None:
+        """Ask the workers to stop, and kill those that have not within `timeout` seconds."""
+        deadline = time.monotonic() + timeout
+        with self._lock:
+            self._stopping.set()
+            for process in self._processes.values():
+                process.terminate()
+        for thread in self._threads:
+            if thread.ident is not None:
+                thread.join(max(0.0, deadline - time.monotonic()))
+        self.kill()
+
+    def kill(self) -> None:
+        """End the workers that still run, at once. Their claims run out by themselves."""
+        with self._lock:
+            self._stopping.set()
+            left = list(self._processes.values())
+        for process in left:
+            log.warning("worker_killed", pid=process.pid)
+            process.kill()
+
+    def has_given_up(self) -> bool:
+        """Whether no worker is left because each died too often."""
+        return self._given_up == len(self._threads) > 0
+
+    def pids(self) -> list[int]:
+        """Process ids of the workers that run now."""
+        with self._lock:
+            return [process.pid for process in self._processes.values()]
+
+    def _keep(self, number: int) -> None:
+        deaths = 0
+        while True:
+            with self._lock:
+                if self._stopping.is_set():
+                    return
+                started = time.monotonic()
+                process = self._spawn(number)
+            if process is not None:
+                code = process.wait()
+                with self._lock:
+                    del self._processes[number]
+                    if process.stdin is not None:
+                        process.stdin.close()
+                if self._stopping.is_set():
+                    return
+                log.warning("worker_died", pid=process.pid, exit_code=code)
+            lived = time.monotonic() - started
+            deaths = 1 if lived >= self._policy.healthy_after else deaths + 1
+            if deaths >= self._policy.most_deaths:
+                log.error(
+                    "worker_given_up",
+                    deaths=deaths,
+                    advice="documents are accepted and searched, but none is indexed; run "
+                    "`reaktly doctor`, then start the server again or run `reaktly worker`",
+                )
+                with self._lock:
+                    self._given_up += 1
+                return
+            if self._stopping.wait(self._policy.delay(deaths)):
+                return
+
+    def _spawn(self, number: int) -> subprocess.Popen[bytes] | None:
+        try:
+            process = subprocess.Popen(self._command, stdin=subprocess.PIPE)  # noqa: S603
+        except OSError as error:  # no memory or no process to be had: worth another try
+            log.warning("worker_not_started", reason=error.strerror)
+            return None
+        self._processes[number] = process
+        return process
