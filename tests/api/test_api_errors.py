@@ -9,6 +9,7 @@ from starlette.routing import Mount
 
 from llamaindex_reaktly import errors
 from llamaindex_reaktly.knowledge_base import KnowledgeBase
+from reaktly_api import dialects
 from reaktly_api.dialects import EveryItemRefused, error_headers, reaktly_envelope, renderer_for
 from reaktly_api.rate_limits import Allowance, LimitReached
 
@@ -66,6 +67,23 @@ def test_what_an_error_knows_is_in_its_envelope_and_headers() -> None:
 @pytest.mark.parametrize("path", ["/ingest", "/nowhere", "", "*"])
 def test_paths_of_no_other_dialect_are_reaktlys(path: str) -> None:
     assert renderer_for(path) is reaktly_envelope
+
+
+async def test_a_prefix_gives_its_dialect_all_its_refusals(
+    client: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def terse(error: errors.ReaktlyError) -> dict[str, object]:
+        return {"oops": error.error_code.code}
+
+    table = (("/documents", terse), *dialects.RENDERERS)
+    monkeypatch.setattr(dialects, "RENDERERS", table)
+    assert (await client.get("/documents/a/b")).json() == {"oops": "not_found"}
+    assert (await client.put("/documents")).json() == {"oops": "method_not_allowed"}
+    assert (await client.get("/documents?limit=0")).json() == {"oops": "invalid_request"}
+    encoded = {"content-encoding": "br"}
+    refused = await client.request("GET", "/documents", headers=encoded)
+    assert refused.json() == {"oops": "unsupported_media_type"}
+    assert "statusCode" in (await client.get("/documentsX")).json()
 
 
 @pytest.mark.parametrize("path", ["/nope", "/search/", "/ingestion", "/documents/a/b", "/.env"])
