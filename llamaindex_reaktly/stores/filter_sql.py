@@ -25,7 +25,8 @@ from llamaindex_reaktly.stores.protocol import IndexedDocument
 
 INTEGRATION_SOURCE = "integration:"
 DOCUMENT_ID_FIELD = "documentId"
-"""Filterable beside the fields of the filter language; callers' filters cannot name it."""
+SOURCE_FIELD = "source"
+"""Filterable beside the fields of the filter language; callers' filters cannot name them."""
 
 CASEFOLDED = "casefold "
 """Before a field's name: its strings are compared case folded (LlamaIndex's
@@ -66,6 +67,7 @@ def field_values(document: IndexedDocument) -> list[FieldValue]:
     """Everything of a document that a filter can name, each value once."""
     fixed: dict[str, JsonValue] = {
         DOCUMENT_ID_FIELD: document.document_id,
+        SOURCE_FIELD: document.source,
         "externalId": document.external_id,
         "sourceType": document.source_type.value,
         "url": document.url,
