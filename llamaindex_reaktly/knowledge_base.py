@@ -32,6 +32,7 @@ from llamaindex_reaktly.doorbell import Doorbell
 from llamaindex_reaktly.embeddings.catalogue import load_embedder
 from llamaindex_reaktly.embeddings.protocol import TextEmbedder
 from llamaindex_reaktly.errors import NotFound, ReaktlyError, StorageFull
+from llamaindex_reaktly.purging import Purger
 from llamaindex_reaktly.registry.documents import DocumentPage
 from llamaindex_reaktly.registry.keys import ApiKey
 from llamaindex_reaktly.registry.registry import Registry
@@ -84,6 +85,7 @@ class KnowledgeBase:
         self.data_dir.mkdir(parents=True, exist_ok=True)
         self.registry = Registry(settings.registry_url)
         self.store = store or EmbeddedStore(self.data_dir / "index")
+        self.purger = Purger(self.registry, self.store)
         self.work_bell = Doorbell(self.data_dir / "bells", "work")
         self.done_bell = Doorbell(self.data_dir / "bells", "done")
         self._load_embedder = embedder_loader or (
@@ -112,37 +114,38 @@ class KnowledgeBase:
         """Delete documents; how many there were.
 
         No search that starts after this returned finds them. Their text is removed from
-        registry and index before it returns; where the store is away, by a worker later.
+        registry and index before it returns; by a worker soon after where the store is away
+        or where deletes come so fast that wiping each by itself would block everything else.
         """
+        deleted = set(self.registry.documents.bury({key.document_id for key in keys}))
         by_base: dict[str, set[str]] = {}
         for key in keys:
-            by_base.setdefault(key.knowledge_base_id, set()).add(key.document_id)
-        deleted = self.registry.documents.bury({key.document_id for key in keys})
-        for knowledge_base_id, ids in by_base.items():
-            self._purge(knowledge_base_id, ids & set(deleted))
+            if key.document_id in deleted:
+                by_base.setdefault(key.knowledge_base_id, set()).add(key.document_id)
+        self._purge(by_base)
         self.done_bell.ring()
         return len(deleted)
 
     def delete_source(self, knowledge_base_id: str, source: str) -> int:
         """Delete all documents of a source; how many there were."""
         ids = self.registry.documents.ids_of_source(knowledge_base_id, source)
-        deleted = self.registry.documents.bury(ids)
-        self._purge(knowledge_base_id, set(deleted))
+        deleted = set(self.registry.documents.bury(ids))
+        self._purge({knowledge_base_id: deleted} if deleted else {})
+        self.done_bell.ring()
         return len(deleted)
 
-    def _purge(self, knowledge_base_id: str, ids: set[str]) -> None:
-        if not ids:
+    def _purge(self, by_base: Mapping[str, set[str]]) -> None:
+        if not by_base:
             return
         try:
-            self.store.delete(knowledge_base_id, ids)
+            for knowledge_base_id, ids in by_base.items():
+                self.store.delete(knowledge_base_id, ids)
+            if self.purger.purge(by_base):
+                self.registry.queue.mark_purged(set().union(*by_base.values()))
+                return
         except ReaktlyError as error:
-            log.warning("purge_postponed", documents=len(ids), reason=error.message)
-            self.work_bell.ring()
-            return
-        if self.registry.database.scrub():
-            self.registry.queue.mark_purged(ids)
-        else:
-            self.work_bell.ring()
+            log.warning("purge_postponed", reason=error.message)
+        self.work_bell.ring()
 
     def status(self, document_id: str) -> DocumentStatus | None:
         """Where a document stands; None if it was never accepted."""

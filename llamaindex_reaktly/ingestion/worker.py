@@ -111,6 +111,7 @@ class Worker:
                     self._ahead = self._ahead_pool.submit(self._next_batch)
                     self._work_off(batch)
                     self._settled()
+                    self._purge_deleted()
                     self._pause = 0.0
                 except ReaktlyError as error:
                     self._back_off(error)
@@ -277,8 +278,10 @@ class Worker:
         for claim in fallen:
             status = self._knowledge_base.status(claim.document_id)
             if status is None or status.state is DocumentState.DELETED:
-                self._purge(claim.document.key.knowledge_base_id, [claim.document_id])
-                self._queue.mark_purged([claim.document_id], [claim.token])
+                knowledge_base_id = claim.document.key.knowledge_base_id
+                self._store.delete(knowledge_base_id, [claim.document_id])
+                if self._knowledge_base.purger.purge([knowledge_base_id]):
+                    self._queue.mark_purged([claim.document_id], [claim.token])
 
     def _purge_deleted(self) -> None:
         """Remove deleted documents that could not be removed when they were deleted."""
@@ -286,12 +289,9 @@ class Worker:
         for knowledge_base_id, document_id in self._queue.unpurged():
             by_base.setdefault(knowledge_base_id, []).append(document_id)
         for knowledge_base_id, document_ids in by_base.items():
-            self._purge(knowledge_base_id, document_ids)
-            self._queue.mark_purged(document_ids)
-
-    def _purge(self, knowledge_base_id: str, document_ids: list[str]) -> None:
-        self._store.delete(knowledge_base_id, document_ids)
-        self._knowledge_base.registry.database.scrub()
+            self._store.delete(knowledge_base_id, document_ids)
+        if by_base and self._knowledge_base.purger.purge(by_base):
+            self._queue.mark_purged([i for ids in by_base.values() for i in ids])
 
     def _release(self, claims: Sequence[Claim], reason: str | None = None) -> None:
         if claims:

@@ -94,10 +94,12 @@ class Database:
         )
 
     def scrub(self) -> bool:
-        """Make what was deleted unreadable in the files; False if readers were in the way.
+        """Wipe what was deleted out of the files; False if readers were in the way.
 
-        Deleted pages are zeroed as they are freed (`secure_delete`), but the log keeps older
-        copies until it is written back and truncated (sqlite.org/pragma.html, secure_delete).
+        Deleted rows are zeroed (`secure_delete`), but copies of rows that were once moved
+        stay in the gaps of pages until the file is rewritten, and the log keeps older pages
+        until it is written back and truncated (sqlite.org/pragma.html, secure_delete).
+        PostgreSQL is left to its own vacuum: its files are not ours.
         """
         if not self.is_sqlite:
             return True
@@ -107,6 +109,7 @@ class Database:
                 return False
             connection.rollback()
             cursor = raw.cursor()
+            cursor.execute("VACUUM")
             busy = cursor.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]
             cursor.close()
         return not busy

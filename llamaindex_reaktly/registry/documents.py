@@ -306,9 +306,7 @@ class Documents:
 
     def retry_all(self, knowledge_base_id: str | None) -> int:
         """Put all failed documents of a knowledge base (None: of all) back into the queue."""
-        query = sa.select(documents.c.document_id).where(
-            documents.c.state == DocumentState.FAILED
-        )
+        query = sa.select(documents.c.document_id).where(documents.c.state == DocumentState.FAILED)
         if knowledge_base_id is not None:
             query = query.where(documents.c.knowledge_base_id == knowledge_base_id)
         with self._database.read() as connection:

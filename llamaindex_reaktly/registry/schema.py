@@ -70,6 +70,7 @@ documents = sa.Table(
     sa.Index("ix_documents_queue", "state", "queue_rank", "queued_at"),
     sa.Index("ix_documents_listing", "knowledge_base_id", "document_id"),
     sa.Index("ix_documents_job_id", "job_id"),
+    sa.Index("ix_documents_unpurged", "purged", "state"),
 )
 
 api_keys = sa.Table(

@@ -67,6 +67,7 @@ def upgrade() -> None:
     )
     op.create_index("ix_documents_job_id", "documents", ["job_id"])
     op.create_index("ix_documents_listing", "documents", ["knowledge_base_id", "document_id"])
+    op.create_index("ix_documents_unpurged", "documents", ["purged", "state"])
     op.create_index("ix_documents_queue", "documents", ["state", "queue_rank", "queued_at"])
     op.create_table(
         "knowledge_bases",
