@@ -45,15 +45,15 @@ def _starts_with_doctype(content: str) -> bool:
             content[position].isspace() or content[position] == "\ufeff"
         ):
             position += 1
-        if content.startswith("<?", position):
-            end = content.find("?>", position)
-        elif content.startswith("<!--", position):
-            end = content.find("-->", position)
+        for opening, closing in (("<?", "?>"), ("<!--", "-->")):
+            if content.startswith(opening, position):
+                end = content.find(closing, position)
+                if end < 0:
+                    return False
+                position = end + len(closing)
+                break
         else:
             return _DOCTYPE.match(content, position) is not None
-        if end < 0:
-            return False
-        position = end + 2
 
 
 def _has_closed_block_element(content: str) -> bool:

@@ -26,6 +26,14 @@ _ARTICLE_TYPES = re.compile(
     r'"@type"\s*:\s*\[?\s*"(?:\w*NewsArticle|BlogPosting|LiveBlogPosting|Article|OpinionNewsArticle'
     r'|ReportageNewsArticle)"'
 )
+_UNSEEN = re.compile(r"<!--|<(?:script|style|template)(?=[\s/>])", re.IGNORECASE)
+_UNSEEN_END = {
+    "<!--": re.compile("-->"),
+    **{
+        f"<{tag}": re.compile(f"</{tag}[^>]*>", re.IGNORECASE)
+        for tag in ("script", "style", "template")
+    },
+}
 # Neither judge is asked about pages beyond these: resiliparse's time grows with
 # the square of the depth, trafilatura's with the number of elements.
 _DEEPEST_JUDGED = 250
@@ -58,14 +66,15 @@ def clean_html(html: str, *, url: str | None = None) -> CleanPage:
     nothing is visible. Content without markup is returned as it is.
     """
     html = html.replace("\x00", "\ufffd").encode("utf-8", "replace").decode("utf-8")
-    if not _ANY_MARKUP.search(mask_code(html)):
+    if not _has_markup(html):
         text = html.strip()
         return CleanPage(text, None, detect_language(text), None)
     root = _parse(html)
-    if root is None or _depth(root) >= _DEEPEST_PARSED:
+    depth = 0 if root is None else _depth(root)
+    if root is None or depth >= _DEEPEST_PARSED:
         text = visible_text(html)
         return CleanPage(text, None, detect_language(text), None)
-    markdown = "\n\n".join(block.markdown for block in _content(html, root, url))
+    markdown = "\n\n".join(block.markdown for block in _content(html, root, url, depth))
     if not markdown:
         markdown = visible_text(html)
     return CleanPage(
@@ -80,34 +89,33 @@ def visible_text(html: str) -> str:
     """All text outside tags, comments, scripts and styles: the last resort. Linear."""
     kept: list[str] = []
     position = 0
-    lowered = html.lower()
     while position < len(html):
         tag = html.find("<", position)
         if tag < 0:
             kept.append(html[position:])
             break
         kept.append(html[position:tag])
-        for opening, closing in (
-            ("<!--", "-->"),
-            ("<script", "</script"),
-            ("<style", "</style"),
-            ("<template", "</template"),
-        ):
-            if lowered.startswith(opening, tag):
-                end = lowered.find(closing, tag)
-                position = len(html) if end < 0 else end + len(closing)
-                break
+        unseen = _UNSEEN.match(html, tag)
+        following = html[tag + 1 : tag + 2]
+        if unseen is not None:
+            closing = _UNSEEN_END[unseen[0].lower()].search(html, unseen.end())
+            position = len(html) if closing is None else closing.end()
+        elif following.isalpha() or following in ("/", "!", "?"):
+            end = html.find(">", tag)
+            position = len(html) if end < 0 else end + 1
         else:
-            following = html[tag + 1 : tag + 2]
-            end = html.find(">", tag) if following.isalpha() or following in "/!?" else tag
-            if end < 0:
-                break
-            if end == tag:
-                kept.append("<")
-            else:
-                kept.append(" ")
-            position = end + 1
-    return re.sub(r"\s+", " ", unescape("".join(kept))).strip()
+            kept.append("<")
+            position = tag + 1
+            continue
+        kept.append(" ")
+    return " ".join(unescape("".join(kept)).split())
+
+
+def _has_markup(html: str) -> bool:
+    """Whether there is any tag outside Markdown code: some send Markdown or JSON as HTML."""
+    if not _ANY_MARKUP.search(html):
+        return False
+    return html.lstrip().startswith("<") or _ANY_MARKUP.search(mask_code(html)) is not None
 
 
 def _parse(html: str) -> lxml_html.HtmlElement | None:
@@ -130,13 +138,15 @@ def _depth(root: etree._Element) -> int:
     return deepest
 
 
-def _content(html: str, root: lxml_html.HtmlElement, url: str | None) -> list[HtmlBlock]:
+def _content(
+    html: str, root: lxml_html.HtmlElement, url: str | None, depth: int
+) -> list[HtmlBlock]:
     is_page = _PAGE.search(html[:20_000]) is not None
     body = root.find("body")
     blocks = BlockWriter(url=url, frames=is_page).blocks(root if body is None else body)
     if not is_page or not blocks:
         return blocks or BlockWriter(url=url, frames=False).blocks(root)
-    if _depth(root) <= _DEEPEST_JUDGED:
+    if depth <= _DEEPEST_JUDGED:
         blocks = _judged(blocks, html, root)
     return _without_link_lists(blocks)
 

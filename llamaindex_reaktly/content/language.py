@@ -6,7 +6,7 @@ DEFAULT_LANGUAGE = "en"
 
 # The detector compares byte n-grams; on less text than this its answer is noise.
 _ENOUGH_CHARACTERS = 30
-_WINDOW = 20_000
+_WINDOW = 5_000
 
 
 def detect_language(text: str, default: str = DEFAULT_LANGUAGE) -> str:
@@ -28,6 +28,8 @@ def detect_language(text: str, default: str = DEFAULT_LANGUAGE) -> str:
 
 
 def _language_of_script(text: str) -> str | None:
+    if text.isascii():
+        return None
     han = kana = hangul = letters = 0
     for character in text:
         if not character.isalpha():

@@ -11,6 +11,7 @@ import enum
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import NamedTuple
 
 _ATX = re.compile(r" {0,3}(#{1,6})(?:[ \t]+(.*))?$")
 _SETEXT = re.compile(r" {0,3}(?:=+|-+)[ \t]*$")
@@ -56,15 +57,12 @@ class Section:
     blocks: tuple[Block, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class _Line:
+class _Line(NamedTuple):
+    # A tuple, since a page has thousands and a frozen dataclass takes four times as long.
     start: int
     end: int
     text: str
-
-    @property
-    def is_blank(self) -> bool:
-        return not self.text or self.text.isspace()
+    is_blank: bool
 
 
 def split_sections(markdown: str) -> list[Section]:
@@ -155,7 +153,7 @@ def _lines(text: str) -> list[_Line]:
     for raw in text.split("\n"):
         end = start + len(raw)
         trimmed = raw.removesuffix("\r")
-        lines.append(_Line(start, start + len(trimmed), trimmed))
+        lines.append(_Line(start, start + len(trimmed), trimmed, not trimmed.strip()))
         start = end + 1
     return lines
 
