@@ -10,9 +10,8 @@ A text becomes a list of terms, repetitions kept:
   bigrams, a character that stands alone a unigram;
 - numbers lose the commas between thousands.
 
-No stop words: BM25's inverse document frequency weighs them down in whatever language
-they are, without a list. No term holds white space. Work and memory are linear in the
-text's length whatever it holds.
+Documents keep every word; a query loses its function words. No term holds white space.
+Work and memory are linear in the text's length whatever it holds.
 """
 
 import functools
@@ -23,6 +22,8 @@ import unicodedata
 from collections.abc import Callable, Iterable, Iterator
 
 import Stemmer
+
+from llamaindex_reaktly.function_words import FUNCTION_WORDS
 
 MAX_TERM_LENGTH = 64
 """Longer words are cut and a digest of the whole is appended, so they match only as a whole."""
@@ -128,6 +129,7 @@ class Analyzer:
         self.build = f"{_RULES}+snowball-{Stemmer.version()}"
         self._available = frozenset(Stemmer.algorithms())
         self._lock = threading.Lock()
+        self._ignored: dict[str, frozenset[str]] = {}
         self._pieces: dict[str | None, Callable[[str], tuple[str, ...]]] = {}
 
     def terms(self, text: str, language: str | None) -> list[str]:
@@ -146,8 +148,24 @@ class Analyzer:
         return terms
 
     def query_terms(self, text: str, languages: Iterable[str]) -> dict[str, list[str]]:
-        """The query's terms in each of the languages that the documents are in."""
-        return {language: self.terms(text, language) for language in languages}
+        """The query's terms in each of the languages that the documents are in.
+
+        The language's function words are left out, unless there is nothing else.
+        """
+        return {
+            language: self._about(self.terms(text, language), language) for language in languages
+        }
+
+    def _about(self, terms: list[str], language: str) -> list[str]:
+        code = _language_code(language)
+        with self._lock:
+            ignored = self._ignored.get(code)
+        if ignored is None:
+            words = FUNCTION_WORDS.get(code, frozenset())
+            ignored = frozenset(term for word in words for term in self.terms(word, code))
+            with self._lock:
+                self._ignored[code] = ignored
+        return [term for term in terms if term not in ignored] or terms
 
     def _piece_analysis(self, language: str | None) -> Callable[[str], tuple[str, ...]]:
         algorithm = self._algorithm(language)
@@ -160,9 +178,12 @@ class Analyzer:
         return analyse
 
     def _algorithm(self, language: str | None) -> str | None:
-        code = re.split(r"[-_]", language or "", maxsplit=1)[0].lower()
-        algorithm = _ALGORITHMS.get(code)
+        algorithm = _ALGORITHMS.get(_language_code(language))
         return algorithm if algorithm in self._available else None
+
+
+def _language_code(language: str | None) -> str:
+    return re.split(r"[-_]", language or "", maxsplit=1)[0].lower()
 
 
 def _stemmer(algorithm: str | None) -> Callable[[str], str]:

@@ -70,10 +70,28 @@ def test_names_with_capitals_inside_are_words(name: str) -> None:
 
 
 def test_a_query_is_analysed_as_documents_of_each_language_are() -> None:
-    assert ANALYZER.query_terms("die Häuser", ["de", "en"]) == {
-        "de": ANALYZER.terms("die Häuser", "de"),
-        "en": ANALYZER.terms("die Häuser", "en"),
+    assert ANALYZER.query_terms("Häuser houses", ["de", "en"]) == {
+        "de": ANALYZER.terms("Häuser houses", "de"),
+        "en": ANALYZER.terms("Häuser houses", "en"),
     }
+
+
+def test_a_query_loses_the_function_words_of_the_language() -> None:
+    query = "What is the timeout of the WAL sender?"
+    assert ANALYZER.query_terms(query, ["en-GB"]) == {"en-GB": ["timeout", "wal", "sender"]}
+    assert ANALYZER.query_terms("die Welt", ["de", "en", "tlh"]) == {
+        "de": ["welt"],
+        "en": ["die", "welt"],
+        "tlh": ["die", "welt"],
+    }
+
+
+def test_a_query_of_function_words_alone_keeps_them() -> None:
+    assert ANALYZER.query_terms("who are we", ["en"]) == {"en": ["who", "are", "we"]}
+
+
+def test_a_query_keeps_its_repetitions() -> None:
+    assert ANALYZER.query_terms("disk of disks", ["en"]) == {"en": ["disk", "disk"]}
 
 
 def test_a_word_too_long_to_keep_matches_itself_alone() -> None:
