@@ -1,7 +1,7 @@
 import codecs
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from llamaindex_reaktly.content.charset import decode_html
@@ -65,6 +65,7 @@ def test_a_nul_does_not_end_the_text() -> None:
     assert decode_html(b"before\x00after", "text/html; charset=utf-8") == "before\ufffdafter"
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=300), st.none() | st.text(max_size=60))
 def test_no_bytes_and_no_header_make_it_raise(body: bytes, header: str | None) -> None:
     decode_html(body, header).encode("utf-8")

@@ -4,7 +4,7 @@ import re
 import time
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from llamaindex_reaktly.embeddings.minilm import MiniLM, find_model
@@ -172,6 +172,7 @@ LINE = st.one_of(
 DOCUMENT = st.lists(LINE, max_size=30).map("\n".join)
 
 
+@settings(deadline=None)
 @given(
     source=DOCUMENT,
     title=st.lists(WORD, max_size=50).map(" ".join),
@@ -189,6 +190,7 @@ def test_no_word_is_lost_and_nothing_is_over_the_budget(
     assert set(_words(source)) <= said
 
 
+@settings(deadline=None)
 @given(
     source=st.text(max_size=600) | st.text(alphabet="a|-`#*>. \n\t1", max_size=400),
     title=st.text(max_size=300),
