@@ -66,7 +66,7 @@ def run_server(settings: "Settings", *, workers: int) -> None:
                 raise Unavailable("the API could not start; the log says why") from error
             finally:
                 lifecycle.end()
-                lifecycle.wait_for_workers()
+                lifecycle.wait()
 
 
 def listening_socket(host: str, port: int) -> socket.socket:
@@ -161,6 +161,7 @@ class _Lifecycle:
         self._knowledge_base = knowledge_base
         self._supervisor = supervisor
         self._address = address
+        self._warming = threading.Thread(target=self._warm_up, name="warm-up", daemon=True)
         self._ending: threading.Thread | None = None
         self._deadline = 0.0
 
@@ -170,7 +171,7 @@ class _Lifecycle:
             f"Reaktly listens on {self._address}, data in {self._knowledge_base.data_dir}; "
             "make a key with: reaktly keys create --name NAME --knowledge-base KB"
         )
-        threading.Thread(target=self._warm_up, name="warm-up", daemon=True).start()
+        self._warming.start()
 
     def end(self) -> None:
         """Tell the workers to stop, and see to it that everything ends in time. Idempotent."""
@@ -187,10 +188,12 @@ class _Lifecycle:
         watchdog.daemon = True
         watchdog.start()
 
-    def wait_for_workers(self) -> None:
-        """Block until the workers are gone; bounded."""
-        if self._ending is not None:
-            self._ending.join(max(0.0, self._deadline - time.monotonic()))
+    def wait(self) -> None:
+        """Block until the workers are gone and nothing is being loaded; bounded."""
+        # A thread inside onnxruntime's import while the interpreter goes down is an abort.
+        for thread in (self._ending, self._warming):
+            if thread is not None and thread.ident is not None:
+                thread.join(max(0.0, self._deadline - time.monotonic()))
 
     def _warm_up(self) -> None:
         # The model first: it takes half a second, and a worker's own start, with LlamaIndex's

@@ -37,7 +37,7 @@ class RestartPolicy:
 
     def delay(self, deaths: int) -> float:
         """How long to wait after so many deaths in a row (1 or more)."""
-        return float(min(self.longest_delay, self.first_delay * 2 ** (deaths - 1)))
+        return float(min(self.longest_delay, self.first_delay * 2 ** min(deaths - 1, 64)))
 
 
 class WorkerSupervisor:
@@ -73,10 +73,15 @@ class WorkerSupervisor:
             self._stopping.set()
             for process in self._processes.values():
                 process.terminate()
+        self.join(deadline)
+        self.kill()
+
+    def join(self, deadline: float | None = None) -> None:
+        """Block until nothing runs and nothing will be started, or the clock says `deadline`."""
         for thread in self._threads:
             if thread.ident is not None:
-                thread.join(max(0.0, deadline - time.monotonic()))
-        self.kill()
+                left = None if deadline is None else max(0.0, deadline - time.monotonic())
+                thread.join(left)
 
     def kill(self) -> None:
         """End the workers that still run, at once. Their claims run out by themselves."""
