@@ -224,6 +224,14 @@ def test_the_api_process_serves_without_importing_llamaindex(key: str) -> None:
         assert server.process.stderr.read() == "False\n"
 
 
+def test_it_is_ready_before_llamaindex_could_be_imported() -> None:
+    command = [sys.executable, "-c", "import llama_index.core"]
+    with subprocess.Popen(command) as importing, _serving() as server:
+        status, _ = server.call("GET", "/ready")
+        assert importing.poll() is None
+        assert status == 200
+
+
 def test_a_pushed_document_becomes_searchable_and_nothing_outlives_the_end(
     key: str, run: Run
 ) -> None:
