@@ -15,7 +15,7 @@ from llamaindex_reaktly.errors import Unavailable
 from llamaindex_reaktly.stores.filter_sql import CASEFOLD_FUNCTION
 from llamaindex_reaktly.stores.protocol import IndexedDocument
 from llamaindex_reaktly.stores.schema import connect
-from llamaindex_reaktly.stores.sqlite import sqlite3
+from llamaindex_reaktly.stores.sqlite import engine_errors, sqlite3
 from llamaindex_reaktly.stores.vector_view import VectorView
 
 # Each connection takes two to three file descriptors.
@@ -42,21 +42,32 @@ class Base:
 
     @contextmanager
     def connection(self, *, create: bool) -> Iterator[sqlite3.Connection | None]:
-        """A connection for one operation; None if the base is not there."""
+        """A connection for one operation; None if the base is not there.
+
+        An error inside closes it, and with it the transaction.
+        """
+        with engine_errors():
+            connection = self._borrowed(create=create)
+            if connection is None:
+                yield None
+                return
+            try:
+                yield connection
+            except BaseException:
+                connection.close()
+                raise
+            self._give_back(connection)
+
+    def _borrowed(self, *, create: bool) -> sqlite3.Connection | None:
         with self.lock:
-            connection = self._idle.pop() if self._idle else None
-        if connection is None:
-            connection = connect(self.path, create=create)
-            if connection is not None:
-                connection.create_function(CASEFOLD_FUNCTION, 1, _casefolded, deterministic=True)
-        if connection is None:
-            yield None
-            return
-        try:
-            yield connection
-        except BaseException:
-            connection.close()
-            raise
+            if self._idle:
+                return self._idle.pop()
+        connection = connect(self.path, create=create)
+        if connection is not None:
+            connection.create_function(CASEFOLD_FUNCTION, 1, _casefolded, deterministic=True)
+        return connection
+
+    def _give_back(self, connection: sqlite3.Connection) -> None:
         with self.lock:
             keep = self._open and len(self._idle) < _IDLE_CONNECTIONS
             if keep:

@@ -89,17 +89,14 @@ class EmbeddedStore(Store):
             rows.replace_documents(connection, list(latest.values()))
 
     def delete(self, knowledge_base_id: str, document_ids: Collection[str]) -> int:
-        """Remove documents with all their nodes and every trace of their text.
+        """Remove documents with all their nodes; how many there were.
 
-        Returns how many there were. Raises `Unavailable` when readers kept the traces of
-        deleted or replaced text from being wiped; the same call again finishes that.
+        Copies of their text may stay in the gaps of the file until `purge` rewrites it.
         """
         with self._writing(knowledge_base_id, create=False) as connection:
             if connection is None:
                 return 0
-            removed = rows.delete_documents(connection, document_ids)
-        self.purge(knowledge_base_id)
-        return removed
+            return rows.delete_documents(connection, document_ids)
 
     def delete_matching(self, knowledge_base_id: str, filter_: Filter) -> int:
         """Remove the documents that the filter holds for, as `delete` does."""
@@ -108,9 +105,7 @@ class EmbeddedStore(Store):
             if connection is None:
                 return 0
             found = rows.matching_documents(connection, condition)
-            removed = rows.delete_documents(connection, found)
-        self.purge(knowledge_base_id)
-        return removed
+            return rows.delete_documents(connection, found)
 
     def drop(self, knowledge_base_id: str) -> None:
         """Empty a knowledge base's index.

@@ -3,11 +3,43 @@
 `pysqlite3` is the stdlib module compiled against another SQLite and carries no types.
 """
 
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
+
+from llamaindex_reaktly.errors import ReaktlyError, StorageFull, Unavailable
 
 if TYPE_CHECKING:
     import sqlite3
 else:
     import pysqlite3.dbapi2 as sqlite3
 
-__all__ = ["sqlite3"]
+__all__ = ["engine_errors", "sqlite3"]
+
+_DAMAGED = "the index is damaged; rebuild it"
+_BUSY = "the index is busy; try again"
+
+# Primary result codes, https://sqlite.org/rescode.html
+_ERRORS: Mapping[int, Callable[[], ReaktlyError]] = {
+    5: lambda: Unavailable(_BUSY),
+    6: lambda: Unavailable(_BUSY),
+    8: lambda: Unavailable("the index may not be written"),
+    10: lambda: Unavailable("the index cannot be read or written"),
+    11: lambda: Unavailable(_DAMAGED),
+    13: lambda: StorageFull("the disk is full"),
+    14: lambda: Unavailable("the index cannot be opened"),
+    26: lambda: Unavailable(_DAMAGED),
+}
+
+
+@contextmanager
+def engine_errors() -> Iterator[None]:
+    """Turn what SQLite says of the world (not of our SQL) into the package's errors."""
+    try:
+        yield
+    except sqlite3.DatabaseError as error:
+        code = getattr(error, "sqlite_errorcode", None)
+        translated = _ERRORS.get(code & 0xFF) if isinstance(code, int) else None
+        if translated is None:
+            raise
+        raise translated() from error

@@ -131,7 +131,7 @@ class ReaktlySQLiteVectorStore(BasePydanticVectorStore):
         return await asyncio.to_thread(self.add, nodes, **kwargs)
 
     def delete(self, ref_doc_id: str, **delete_kwargs: Any) -> None:  # noqa: ARG002
-        """Delete every node of a source document, without a trace."""
+        """Delete every node of a source document; `purge` wipes its traces."""
         self._store.delete_matching(self.knowledge_base_id, _of_documents([ref_doc_id]))
 
     async def adelete(self, ref_doc_id: str, **delete_kwargs: Any) -> None:
@@ -161,8 +161,12 @@ class ReaktlySQLiteVectorStore(BasePydanticVectorStore):
         """As `delete_nodes`, in a thread."""
         await asyncio.to_thread(self.delete_nodes, node_ids, filters, **delete_kwargs)
 
+    def purge(self) -> None:
+        """Wipe what deleted and replaced nodes left in the files, which rewrites them."""
+        self._store.purge(self.knowledge_base_id)
+
     def clear(self) -> None:
-        """Delete everything."""
+        """Delete everything, without a trace."""
         self._store.drop(self.knowledge_base_id)
 
     async def aclear(self) -> None:

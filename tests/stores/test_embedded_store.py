@@ -85,7 +85,9 @@ TRACES = [b"zqxjsecret", b"zqxjse", b"zqxj", b"jsecret"]
 
 
 @pytest.mark.parametrize("seed", range(4))
-def test_a_delete_leaves_no_trace_in_the_files(store: EmbeddedStore, seed: int) -> None:
+def test_a_purge_leaves_no_trace_of_what_was_deleted_or_replaced(
+    store: EmbeddedStore, seed: int
+) -> None:
     """Pages are split and merged by the random sizes: that is where copies stay behind."""
     chance = random.Random(seed)
     words = ["".join(chance.choices("abcdefgh", k=chance.randint(3, 9))) for _ in range(500)]
@@ -108,6 +110,7 @@ def test_a_delete_leaves_no_trace_in_the_files(store: EmbeddedStore, seed: int) 
         assert TRACES[0] in bytes_of(store.directory)
 
         assert store.delete(KB, [f"doc_{name}" for name in secrets]) == len(secrets)
+        store.purge(KB)
 
         found = bytes_of(store.directory)
         assert not [trace for trace in TRACES if trace in found]
@@ -236,6 +239,28 @@ def test_a_file_of_a_later_release_is_refused(store: EmbeddedStore) -> None:
     connection.close()
     with pytest.raises(Unavailable, match="later release"):
         EmbeddedStore(store.directory).count(KB)
+
+
+def test_a_damaged_file_is_reported_as_such(store: EmbeddedStore) -> None:
+    store.directory.mkdir()
+    (store.directory / file_name(KB)).write_bytes(b"not a database " * 1_000)
+    with pytest.raises(Unavailable, match="damaged"):
+        store.count(KB)
+
+
+def test_a_base_that_stays_locked_is_reported_as_busy(
+    store: EmbeddedStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("llamaindex_reaktly.stores.schema.BUSY_TIMEOUT_S", 0.05)
+    store.replace(KB, [replacement("a", ["word"])])
+    other = sqlite3.connect(store.directory / file_name(KB), isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    with pytest.raises(Unavailable, match="busy"):
+        store.replace(KB, [replacement("b", ["word"])])
+    other.execute("ROLLBACK")
+    other.close()
+    store.replace(KB, [replacement("b", ["word"])])
+    assert store.count(KB).documents == 2
 
 
 def test_a_file_that_was_never_finished_is_an_empty_base(store: EmbeddedStore) -> None:
