@@ -2,8 +2,8 @@
 
 Deleting a row does not unwrite it: SQLite leaves copies of moved rows in the gaps of its
 pages, `secure_delete` or not, so only rewriting a file removes every trace. That costs
-time in proportion to the file, so it is rationed: a rewrite comes at once when the last
-one is long enough ago, else it is left to the worker, who does one for many deletes.
+time in proportion to the file, so it is rationed: single deletes are wiped at once, also
+where no worker runs; those of a storm are left to the worker, who does one for many.
 """
 
 import threading
@@ -16,10 +16,13 @@ from llamaindex_reaktly.stores.protocol import Store
 # Rewriting may take this share of the time, so that a storm of deletes cannot keep the
 # files locked against everybody else.
 MAX_SHARE = 0.1
+# What may be spent at once, when little was spent before: some dozens of deletes from a
+# base of ordinary size.
+BURST_SECONDS = 3.0
 
 
 class Purger:
-    """Rewrites the files of one data directory, at most a tenth of the time."""
+    """Rewrites the files of one data directory, for a tenth of the time in the long run."""
 
     def __init__(
         self, registry: Registry, store: Store, *, clock: Callable[[], float] = time.monotonic
@@ -28,17 +31,22 @@ class Purger:
         self._store = store
         self._clock = clock
         self._lock = threading.Lock()
-        self._resume_at = 0.0
+        # Seconds that may be spent, as of a time; below zero after a rewrite that took longer.
+        self._credit = BURST_SECONDS
+        self._as_of = clock()
 
     def purge(self, knowledge_base_ids: Iterable[str]) -> bool:
         """Wipe what was deleted in these knowledge bases; False: not now, try again later."""
         with self._lock:
             started = self._clock()
-            if started < self._resume_at:
+            self._credit += (started - self._as_of) * MAX_SHARE
+            self._credit = min(self._credit, BURST_SECONDS)
+            self._as_of = started
+            if self._credit <= 0:
                 return False
-            for knowledge_base_id in knowledge_base_ids:
-                self._store.purge(knowledge_base_id)
-            wiped = self._registry.database.scrub()
-            ended = self._clock()
-            self._resume_at = ended + (ended - started) / MAX_SHARE
-            return wiped
+            try:
+                for knowledge_base_id in knowledge_base_ids:
+                    self._store.purge(knowledge_base_id)
+                return self._registry.database.scrub()
+            finally:
+                self._credit -= self._clock() - started
