@@ -38,7 +38,8 @@ async def port(knowledge_base: KnowledgeBase) -> AsyncIterator[int]:
     serving = asyncio.create_task(server.serve(sockets=[listener]))
     await server.listening.wait()
     yield listener.getsockname()[1]
-    server.should_exit = True
+    # At once, or a test that fails with a request under way would hang here.
+    server.should_exit = server.force_exit = True
     await serving
 
 
@@ -49,13 +50,14 @@ async def exchange(port: int, make_key: Callable[..., str]) -> Callable[..., Any
 
     async def send(head: bytes, *pieces: bytes) -> tuple[int, dict[str, str]]:
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
-        writer.write(head.replace(b"\n", b"\r\n").replace(b"TOKEN", token) + b"\r\n")
-        for piece in pieces:
-            writer.write(piece)
-            await writer.drain()
-        answer = (await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 10)).decode("latin-1")
-        writer.close()
-        await writer.wait_closed()
+        try:
+            writer.write(head.replace(b"\n", b"\r\n").replace(b"TOKEN", token) + b"\r\n")
+            for piece in pieces:
+                writer.write(piece)
+                await writer.drain()
+            answer = (await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 5)).decode("latin-1")
+        finally:
+            writer.close()
         first, *lines = answer.strip().split("\r\n")
         headers = dict(line.lower().split(": ", 1) for line in lines)
         return int(first.split()[1]), headers
