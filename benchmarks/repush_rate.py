@@ -1,0 +1,234 @@
+"""Re-push of unchanged documents over HTTP against LlamaIndex's pipeline skipping them.
+
+    python -m benchmarks.repush_rate [--documents 5000] [--rounds 5]
+
+Ours: bulks of 500 documents with hashes, one after the other on one kept-alive
+connection; every answer means that the outcome is durable. In each round the documents
+of a base of its own are pushed twice: the first push after their indexing records its
+outcome in each row, further ones find nothing to write.
+
+The peer is `IngestionPipeline` with a `SimpleDocumentStore` and the strategy `upserts`,
+in process, on `Document` objects that exist already and a vector store (without one it
+falls back to another strategy). It is shown in three forms: in memory, which keeps
+nothing; kept on disk, loaded before one run with all documents and persisted after it;
+and kept on disk as often as ours is, loaded once and persisted after each 500.
+"""
+
+import argparse
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import orjson
+from llama_index.core.embeddings import MockEmbedding
+from llama_index.core.ingestion import DocstoreStrategy, IngestionPipeline
+from llama_index.core.node_parser import SentenceSplitter
+from llama_index.core.schema import Document
+from llama_index.core.storage.docstore import SimpleDocumentStore
+from llama_index.core.vector_stores import SimpleVectorStore
+
+from benchmarks import filling
+from benchmarks.results import BenchmarkFailed, Result, show
+from benchmarks.rounds import Spread, in_turns, ratios, spread
+from benchmarks.sample_texts import SampleTexts
+from benchmarks.server import Client, JsonObject, running_server
+from llamaindex_reaktly.domain import DocumentKey, SourceDocument, SourceType
+
+TARGET = 10.0
+BULK = 500
+CHARACTERS = 2_048
+_PARSED = "reaktly_documents_parsed_total"
+
+
+class Peer:
+    """LlamaIndex's pipeline with documents that it has seen."""
+
+    def __init__(self, items: Sequence[JsonObject], folder: Path) -> None:
+        self._folder = str(folder)
+        self._documents = [
+            Document(
+                id_=item["externalId"],
+                text=item["data"]["content"],
+                metadata={name: item["data"][name] for name in ("title", "url", "hash")},
+            )
+            for item in items
+        ]
+        self._warm = self._pipeline()
+        self._warm.run(documents=self._documents)
+        self._warm.persist(self._folder)
+
+    def in_memory(self) -> float:
+        """Documents a second, all in one run: quicker than in runs of 500."""
+        started = time.perf_counter()
+        self._skip(self._warm)
+        return len(self._documents) / (time.perf_counter() - started)
+
+    def kept_on_disk(self) -> float:
+        """Documents a second of a run that loads what was kept, skips, and keeps it."""
+        pipeline = self._pipeline()
+        started = time.perf_counter()
+        pipeline.load(self._folder)
+        self._skip(pipeline)
+        pipeline.persist(self._folder)
+        return len(self._documents) / (time.perf_counter() - started)
+
+    def kept_as_often(self) -> float:
+        """Documents a second when what was skipped is on disk after each bulk."""
+        pipeline = self._pipeline()
+        started = time.perf_counter()
+        pipeline.load(self._folder)
+        for start in range(0, len(self._documents), BULK):
+            self._skip(pipeline, start, start + BULK)
+            pipeline.persist(self._folder)
+        return len(self._documents) / (time.perf_counter() - started)
+
+    def _skip(self, pipeline: IngestionPipeline, start: int = 0, end: int | None = None) -> None:
+        if pipeline.run(documents=self._documents[start:end]):
+            raise BenchmarkFailed("LlamaIndex's pipeline did not skip every document")
+
+    @staticmethod
+    def _pipeline() -> IngestionPipeline:
+        return IngestionPipeline(
+            transformations=[SentenceSplitter(), MockEmbedding(embed_dim=8)],
+            docstore=SimpleDocumentStore(),
+            docstore_strategy=DocstoreStrategy.UPSERTS,
+            vector_store=SimpleVectorStore(),
+            # Its cache would hold every run's nodes and has no part in skipping.
+            disable_cache=True,
+        )
+
+
+def run(*, documents: int = 5_000, rounds: int = 5) -> list[Result]:
+    """Measure."""
+    bases = [f"round-{number}" for number in range(rounds)]
+    texts = SampleTexts(seed=1)
+    data = [_data(texts, number) for number in range(documents)]
+    with tempfile.TemporaryDirectory() as folder:
+        peer = Peer([_item("peer", n, some) for n, some in enumerate(data)], Path(folder) / "peer")
+        data_dir = Path(folder) / "data"
+        with filling.open_knowledge_base(data_dir) as knowledge_base:
+            for base in bases:
+                filling.settle_without_index(
+                    knowledge_base, [_document(base, n, some) for n, some in enumerate(data)]
+                )
+        with running_server(data_dir=data_dir) as server, server.client() as client:
+
+            def push(number: int) -> float:
+                return _push(client, [_item(bases[number], n, d) for n, d in enumerate(data)])
+
+            again: list[float] = []
+
+            def first_then_again(number: int) -> float:
+                first = push(number)
+                again.append(push(number))
+                return first
+
+            measured = in_turns(
+                {
+                    "memory": lambda _: peer.in_memory(),
+                    "disk": lambda _: peer.kept_on_disk(),
+                    "bulks": lambda _: peer.kept_as_often(),
+                    "first": first_then_again,
+                },
+                rounds,
+            )
+    pushes = {"first": ("The first re-push", measured["first"]), "again": ("A further one", again)}
+    return [
+        _rate(
+            "first",
+            f"Re-push of {documents:,} unchanged documents, the first",
+            spread(measured["first"]),
+        ),
+        _rate("again", "The same once more", spread(again)),
+        *(
+            _rate(form, f"LlamaIndex's pipeline {words}", spread(measured[form]))
+            for form, words in _PEERS.items()
+        ),
+        *(
+            _ratio(f"{push}_to_{form}", f"{what}, to the pipeline {words}", rates, measured[form])
+            for push, (what, rates) in pushes.items()
+            for form, words in _PEERS.items()
+        ),
+    ]
+
+
+_PEERS = {
+    "memory": "in memory",
+    "disk": "kept on disk, once for all documents",
+    "bulks": f"kept on disk, after each {BULK} documents",
+}
+
+
+def _rate(name: str, what: str, rates: Spread) -> Result:
+    return Result(f"repush_rate.{name}", what, rates.median, "documents/s", detail=rates.range(0))
+
+
+def _ratio(name: str, what: str, rates: list[float], peer: list[float]) -> Result:
+    ratio = ratios(rates, peer)
+    return Result(
+        f"repush_rate.{name}",
+        what,
+        ratio.median,
+        "x",
+        f"≥ {TARGET:.0f}",
+        ratio.median >= TARGET,
+        f"{ratio.range()}; peer: IngestionPipeline (SimpleDocumentStore, upserts) in process, "
+        "on Document objects made before",
+    )
+
+
+def _push(client: Client, items: Sequence[JsonObject]) -> float:
+    """Documents a second, encoding included."""
+    parsed = client.metrics().get(_PARSED, 0.0)
+    started = time.perf_counter()
+    for start in range(0, len(items), BULK):
+        client.post_bytes("/ingest/bulk", orjson.dumps({"items": items[start : start + BULK]}))
+    seconds = time.perf_counter() - started
+    after = client.metrics()
+    if after["reaktly_queue_oldest_seconds"] or after.get(_PARSED, 0.0) != parsed:
+        raise BenchmarkFailed("the server took unchanged documents for changed ones")
+    return len(items) / seconds
+
+
+def _data(texts: SampleTexts, number: int) -> JsonObject:
+    return {
+        "title": f"Document {number}",
+        "content": texts.text(CHARACTERS),
+        "url": f"https://example.com/documents/{number}",
+        "hash": f"{number:032x}",
+    }
+
+
+def _item(knowledge_base: str, number: int, data: JsonObject) -> JsonObject:
+    return {
+        "integrationId": "benchmark",
+        "knowledgeBaseId": knowledge_base,
+        "externalId": f"document-{number}",
+        "sourceType": "ARTICLE",
+        "data": data,
+    }
+
+
+def _document(knowledge_base: str, number: int, data: JsonObject) -> SourceDocument:
+    return SourceDocument(
+        key=DocumentKey(knowledge_base, "integration:benchmark", f"document-{number}"),
+        source_type=SourceType.ARTICLE,
+        title=data["title"],
+        content=data["content"],
+        url=data["url"],
+        client_hash=data["hash"],
+    )
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Measure and print; 1 where a target is missed."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--documents", type=int, default=5_000)
+    parser.add_argument("--rounds", type=int, default=5)
+    options = parser.parse_args(arguments)
+    return show(run(documents=options.documents, rounds=options.rounds))
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
