@@ -104,21 +104,28 @@ class Documents:
         """
         if not batch:
             return []
+        # A digest each, which is a good part of what an unchanged document costs.
+        ids = [document.key.document_id for document, _ in batch]
         with self._database.read() as connection:
             # Most re-pushes change nothing: those need no write lock at all.
-            known = _known(connection, [document.key.document_id for document, _ in batch])
-        if all(_repeats(document, known.get(document.key.document_id)) for document, _ in batch):
+            known = _known(connection, ids)
+        if all(
+            _repeats(document, known.get(document_id))
+            for document_id, (document, _) in zip(ids, batch, strict=True)
+        ):
             return [
-                _receipt(document, known[document.key.document_id].version, unchanged=True)
-                for document, _ in batch
+                Receipt(document_id, document.key, known[document_id].version, unchanged=True)
+                for document_id, (document, _) in zip(ids, batch, strict=True)
             ]
-        return self._database.write(lambda connection: self._accept(connection, batch))
+        return self._database.write(lambda connection: self._accept(connection, batch, ids))
 
     def _accept(
-        self, connection: sa.Connection, batch: Sequence[tuple[SourceDocument, str]]
+        self,
+        connection: sa.Connection,
+        batch: Sequence[tuple[SourceDocument, str]],
+        ids: Sequence[str],
     ) -> list[Receipt]:
         now = self._database.now(connection)
-        ids = [document.key.document_id for document, _ in batch]
         known = _known(connection, ids, lock=not self._database.is_sqlite)
         changed: dict[str, dict[str, object]] = {}
         unchanged: list[str] = []
@@ -127,15 +134,15 @@ class Documents:
             row = known.get(document_id)
             if row is not None and _is_unchanged(document, row):
                 unchanged.append(document_id)
-                receipts.append(_receipt(document, row.version, unchanged=True))
+                receipts.append(Receipt(document_id, document.key, row.version, unchanged=True))
                 continue
             version = 1 if row is None else row.version + 1
-            values = _row(document, job_id, version, now)
+            values = _row(document, document_id, job_id, version, now)
             changed[document_id] = values
             known[document_id] = _Known(
                 version, DocumentState.QUEUED, document.client_hash, str(values["own_hash"]), None
             )
-            receipts.append(_receipt(document, version, unchanged=False))
+            receipts.append(Receipt(document_id, document.key, version, unchanged=False))
         if changed:
             _upsert(connection, self._database.is_sqlite, list(changed.values()))
         for some in _slices([i for i in unchanged if i not in changed]):
@@ -413,13 +420,11 @@ def _repeats(document: SourceDocument, row: _Known | None) -> bool:
     )
 
 
-def _receipt(document: SourceDocument, version: int, *, unchanged: bool) -> Receipt:
-    return Receipt(document.key.document_id, document.key, version, unchanged)
-
-
-def _row(document: SourceDocument, job_id: str, version: int, now: float) -> dict[str, object]:
+def _row(
+    document: SourceDocument, document_id: str, job_id: str, version: int, now: float
+) -> dict[str, object]:
     return {
-        "document_id": document.key.document_id,
+        "document_id": document_id,
         "knowledge_base_id": document.key.knowledge_base_id,
         "source": document.key.source,
         "external_id": document.key.external_id,
