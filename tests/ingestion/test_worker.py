@@ -136,6 +136,21 @@ def test_an_edit_in_one_section_embeds_that_sections_chunks_only(
     assert 0 < len(edited) < 5
 
 
+def test_a_passage_that_a_page_repeats_is_embedded_once(
+    knowledge_base: KnowledgeBase, worker: Worker
+) -> None:
+    again = "Descale the boiler with citric acid."
+    text = "\n\n".join(("# Care", *["## Monthly\n\n" + again] * 200, "## Yearly\n\nRest."))
+    knowledge_base.submit(
+        [replace(DOCUMENT, content=text, content_type=ContentType.MARKDOWN, force_refresh=True)]
+    )
+    worker.work_off_everything()
+    passages = knowledge_base.passages(KEY.document_id)
+    assert [passage.text for passage in passages].count(again) == 200
+    assert work_done(knowledge_base)[1] == len({(p.text, p.headings) for p in passages}) < 5
+    assert search(knowledge_base, mode=SearchMode.VECTOR)[0].passages[0].text == again
+
+
 def test_a_new_version_replaces_the_old_one(knowledge_base: KnowledgeBase, worker: Worker) -> None:
     knowledge_base.submit([DOCUMENT])
     worker.work_off_everything()
