@@ -29,12 +29,6 @@ from benchmarks.results import Result, show
 from benchmarks.server import BenchmarkServer, Client, running_server
 from llamaindex_reaktly.content.charset import decode_html
 
-ABOUT = (
-    "Hostile and borderline requests against `/ingest` and `/search`: none may end in a 5xx, "
-    "hang, or be answered in another class than expected; accepted pages index what they must "
-    "and not what they must not."
-)
-
 MOST_SECONDS = 30.0
 # A megabyte of text is a thousand chunks and more, each some 40 ms of a processor.
 SETTLED_WITHIN = 300.0

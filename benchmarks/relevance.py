@@ -22,12 +22,6 @@ from benchmarks.results import Result, show
 from benchmarks.retrieval import MODES, POSTGRESQL, push_postgresql
 from benchmarks.server import Client, JsonObject, running_server
 
-ABOUT = (
-    "PostgreSQL's manual asked its own questions and those of XQuAD: how well the relevance of "
-    "the first result tells them apart, and whether it is the same number whatever else is "
-    "asked for or found."
-)
-
 AUC_TARGET = 0.95
 COMPARED_QUESTIONS = 20
 STRANGERS = 50

@@ -22,11 +22,6 @@ from dataclasses import dataclass, field
 from benchmarks.results import BenchmarkFailed, Result, show
 from benchmarks.server import Client, JsonObject, running_server
 
-ABOUT = (
-    "Documents are replaced over HTTP while others search for them, in each mode, filtered by "
-    "external id: each search must find exactly one version, whole."
-)
-
 REPLACEMENTS = 1_000
 SEARCHES = 10_000
 DOCUMENTS = 8
