@@ -6,7 +6,8 @@ Everything is pushed through `POST /ingest/bulk`, each set into a knowledge base
 own, and searched through `POST /search` in every mode. `vector` and `text` are the two
 legs of the hybrid search, which must not lose to the better of them by more than .01, or
 one question. A first run embeds some 30,000 chunks, which takes a quarter of an hour;
-with `--data-dir` a later run on the same directory finds them unchanged. Nothing may be tuned to these sets: they only measure.
+with `--data-dir` a later run on the same directory finds them unchanged. Nothing may be
+tuned to these sets: they only measure.
 """
 
 import argparse
