@@ -134,11 +134,18 @@ class Store(Protocol):
         ...
 
     def delete(self, knowledge_base_id: str, document_ids: Collection[str]) -> int:
-        """Remove documents with all their nodes and every trace of their text; how many went."""
+        """Remove documents with all their nodes; how many there were. Durable on return."""
+        ...
+
+    def purge(self, knowledge_base_id: str) -> None:
+        """Wipe every trace of deleted and replaced text from what the store keeps.
+
+        May take a time in proportion to the index, and blocks its writers meanwhile.
+        """
         ...
 
     def drop(self, knowledge_base_id: str) -> None:
-        """Remove a knowledge base's whole index. No error if there is none."""
+        """Remove a knowledge base's whole index and every trace of it. No error if none."""
         ...
 
     def search(self, knowledge_base_id: str, query: StoreQuery) -> list[Candidate]:
