@@ -18,7 +18,7 @@ def test_the_exported_names_are_sorted_and_every_one_can_be_had() -> None:
 
 def test_a_name_that_is_not_there_is_an_attribute_error() -> None:
     with pytest.raises(AttributeError, match="no attribute 'Nonsense'"):
-        _ = llamaindex_reaktly.Nonsense  # type: ignore[attr-defined]
+        _ = llamaindex_reaktly.Nonsense
 
 
 @pytest.mark.timeout(120)

@@ -1,14 +1,14 @@
 """HTML as clean Markdown: the page's content without what frames it."""
 
+import contextlib
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from html import unescape
 
 from lxml import etree
 from lxml import html as lxml_html
 
-from llamaindex_reaktly.content.html_blocks import BlockWriter, HtmlBlock
+from llamaindex_reaktly.content.html_blocks import BlockWriter, HtmlBlock, is_hidden
 from llamaindex_reaktly.content.language import DEFAULT_LANGUAGE, detect_language
 from llamaindex_reaktly.content.main_content import (
     ContentJudge,
@@ -26,14 +26,7 @@ _ARTICLE_TYPES = re.compile(
     r'"@type"\s*:\s*\[?\s*"(?:\w*NewsArticle|BlogPosting|LiveBlogPosting|Article|OpinionNewsArticle'
     r'|ReportageNewsArticle)"'
 )
-_UNSEEN = re.compile(r"<!--|<(?:script|style|template)(?=[\s/>])", re.IGNORECASE)
-_UNSEEN_END = {
-    "<!--": re.compile("-->"),
-    **{
-        f"<{tag}": re.compile(f"</{tag}[^>]*>", re.IGNORECASE)
-        for tag in ("script", "style", "template")
-    },
-}
+_UNSEEN = frozenset({"script", "style", "template"})
 # Neither judge is asked about pages beyond these: resiliparse's time grows with
 # the square of the depth, trafilatura's with the number of elements.
 _DEEPEST_JUDGED = 250
@@ -86,29 +79,42 @@ def clean_html(html: str, *, url: str | None = None) -> CleanPage:
 
 
 def visible_text(html: str) -> str:
-    """All text outside tags, comments, scripts and styles: the last resort. Linear."""
-    kept: list[str] = []
-    position = 0
-    while position < len(html):
-        tag = html.find("<", position)
-        if tag < 0:
-            kept.append(html[position:])
-            break
-        kept.append(html[position:tag])
-        unseen = _UNSEEN.match(html, tag)
-        following = html[tag + 1 : tag + 2]
-        if unseen is not None:
-            closing = _UNSEEN_END[unseen[0].lower()].search(html, unseen.end())
-            position = len(html) if closing is None else closing.end()
-        elif following.isalpha() or following in ("/", "!", "?"):
-            end = html.find(">", tag)
-            position = len(html) if end < 0 else end + 1
-        else:
-            kept.append("<")
-            position = tag + 1
-            continue
-        kept.append(" ")
-    return " ".join(unescape("".join(kept)).split())
+    """All text but that of scripts, styles, templates and hidden elements: the last resort.
+
+    Read as a stream, so neither depth nor size matters to it.
+    """
+    seen = _VisibleText()
+    parser = etree.HTMLParser(target=seen, encoding="utf-8", huge_tree=True)
+    # An error is a document without any element.
+    with contextlib.suppress(etree.LxmlError):
+        etree.fromstring(html.encode(), parser)
+    return " ".join("".join(seen.texts).split())
+
+
+class _VisibleText:
+    """A target for lxml's parser; tags set words apart."""
+
+    def __init__(self) -> None:
+        self.texts: list[str] = []
+        # Open elements from the outermost unseen one inwards.
+        self._unseen = 0
+
+    def start(self, tag: str, attributes: Mapping[str, str]) -> None:
+        if self._unseen or tag in _UNSEEN or is_hidden(attributes.get):
+            self._unseen += 1
+        self.texts.append(" ")
+
+    def end(self, tag: str) -> None:  # noqa: ARG002 (lxml's signature)
+        if self._unseen:
+            self._unseen -= 1
+        self.texts.append(" ")
+
+    def data(self, text: str) -> None:
+        if not self._unseen:
+            self.texts.append(text)
+
+    def close(self) -> None:
+        pass
 
 
 def _has_markup(html: str) -> bool:

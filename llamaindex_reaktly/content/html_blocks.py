@@ -7,7 +7,7 @@ nesting beyond a bound is read as flat text, so cost grows with the page only.
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from urllib.parse import urljoin, urlsplit
 
@@ -60,6 +60,14 @@ _LONGEST_URL = 300
 _LONGEST_TABLE_CELL = 4000
 
 
+def is_hidden(attribute: Callable[[str], str | None]) -> bool:
+    """Whether an element's own attributes keep it from being shown."""
+    if attribute("hidden") is not None:
+        return True
+    style = attribute("style")
+    return style is not None and _INVISIBLE_STYLE.search(style[:1000]) is not None
+
+
 @dataclass(frozen=True, slots=True)
 class HtmlBlock:
     """One block: its Markdown, and how many of its characters are link text."""
@@ -90,10 +98,7 @@ class BlockWriter:
         if tag in _DROPPED:
             return True
         get = element.get
-        if get("hidden") is not None or get("role") in _DROPPED_ROLES:
-            return True
-        style = get("style")
-        if style and _INVISIBLE_STYLE.search(style[:1000]):
+        if is_hidden(get) or get("role") in _DROPPED_ROLES:
             return True
         if get("aria-hidden") == "true" and tag in ("a", "i", "span"):
             return True
@@ -112,7 +117,7 @@ class BlockWriter:
     ) -> Iterator[HtmlBlock]:
         """Blocks of an element; runs of inline content become paragraphs."""
         if depth > _DEEPEST:
-            yield from self._paragraph([" ".join(element.itertext())])
+            yield from self._paragraph([" ".join(self._texts(element, inside_content))])
             return
         inside_content = inside_content or element.tag in ("article", "main", "section")
         run: list[str] = [element.text or ""]
@@ -203,9 +208,25 @@ class BlockWriter:
         self._inline_children(element, run, depth)
         return self._inline_text(run).replace("\n", " ")
 
+    def _texts(self, element: etree._Element, inside_content: bool = True) -> Iterator[str]:
+        """The texts below an element in reading order, at any depth, what is dropped left out."""
+        pending: list[etree._Element | str] = [element]
+        while pending:
+            part = pending.pop()
+            if isinstance(part, str):
+                yield part
+                continue
+            if part.text:
+                yield part.text
+            for child in reversed(part):
+                if child.tail:
+                    pending.append(child.tail)
+                if isinstance(child.tag, str) and not self._is_dropped(child, inside_content):
+                    pending.append(child)
+
     def _inline_children(self, element: etree._Element, run: list[str], depth: int) -> None:
         if depth > _DEEPEST:
-            run.append(" ".join(element.itertext()))
+            run.append(" ".join(self._texts(element)))
             return
         run.append(element.text or "")
         for child in element:
@@ -226,7 +247,7 @@ class BlockWriter:
         if tag == "br":
             run.append("\x0b")
         elif tag in ("code", "kbd", "samp", "tt"):
-            code = _SPACE.sub(" ", "".join(element.itertext())).strip()
+            code = _SPACE.sub(" ", "".join(self._texts(element))).strip()
             if code:
                 run.append(f"`{code}`" if "`" not in code else f"`` {code} ``")
         elif tag == "a":
@@ -271,7 +292,7 @@ class BlockWriter:
     def _code(self, element: etree._Element) -> Iterator[HtmlBlock]:
         for line_break in element.iter("br"):
             line_break.text = "\n"
-        code = "".join(text for text in element.itertext()).strip("\n").rstrip()
+        code = "".join(self._texts(element)).strip("\n").rstrip()
         if not code.strip():
             return
         fence = "```"
@@ -282,7 +303,7 @@ class BlockWriter:
 
     def _list(self, element: etree._Element, ordered: bool, depth: int) -> list[str]:
         if depth > _DEEPEST:
-            text = self._inline_text([" ".join(element.itertext())])
+            text = self._inline_text([" ".join(self._texts(element))])
             return [f"- {text}"] if text else []
         lines: list[str] = []
         number = 1

@@ -202,7 +202,33 @@ def test_hostile_pages_are_read_in_bounded_time(html: str) -> None:
 
 def test_the_last_resort_is_all_visible_text() -> None:
     html = "<script>no</script>a &amp; b<!-- no --><style>no</style> 1 < 2 <p title='>'>c"
-    assert visible_text(html) == "a & b 1 < 2 '>c"
+    assert visible_text(html) == "a & b 1 < 2 c"
+
+
+@pytest.mark.parametrize("depth", [1, 130, 1_000, 2_100, 50_000])
+@pytest.mark.parametrize("opened", ["<div>", "<span>", "<ul><li>", "<blockquote>", "<p><code>"])
+@pytest.mark.parametrize(
+    "unseen",
+    [
+        "<script>secret()</script>",
+        "<style>.secret {}</style>",
+        "<template>secret <b>too</b></template>",
+        "<b hidden>secret</b>",
+        "<b style='display:none'>secret<br><img> <i>too</i></b>",
+    ],
+)
+def test_what_is_not_shown_is_not_read_at_any_depth(opened: str, unseen: str, depth: int) -> None:
+    cleaned = clean_html(f"{opened * depth}<i>kept</i> {unseen} words")
+    assert "secret" not in cleaned.markdown
+    assert "too" not in cleaned.markdown
+    assert cleaned.markdown.replace("`", "").split()[-2:] == ["kept", "words"]
+
+
+def test_code_is_read_without_what_is_not_shown_in_it() -> None:
+    html = (
+        "<pre>a = 1<script>secret()</script><button>Copy</button>\nb = 2<span hidden>c</span></pre>"
+    )
+    assert clean_html(html).markdown == "```\na = 1\nb = 2\n```"
 
 
 PIECES = st.sampled_from(
