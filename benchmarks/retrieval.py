@@ -1,6 +1,6 @@
 """Retrieval quality over HTTP: PostgreSQL's pages and four collections with judgments.
 
-    python -m benchmarks.retrieval [--data-dir DIR]
+    python -m benchmarks.retrieval [--data-dir DIR] [--only SET]...
 
 Everything is pushed through `POST /ingest/bulk`, each set into a knowledge base of its
 own, and searched through `POST /search` in every mode. `vector` and `text` are the two
@@ -23,6 +23,7 @@ from benchmarks.results import Result, show
 from benchmarks.server import Client, JsonObject, running_server
 
 POSTGRESQL = "postgresql"
+SETS = (POSTGRESQL, *evaluation_sets.COLLECTIONS)
 MODES = ("hybrid", "vector", "text")
 DEPTH = 10
 CUTOFFS = (1, 5, 10)
@@ -160,26 +161,32 @@ def _item(knowledge_base: str, text: evaluation_sets.Text) -> JsonObject:
     }
 
 
-def _columns(client: Client) -> Iterator[Column]:
-    push_postgresql(client)
-    yield from postgresql_columns(client)
+def _columns(client: Client, sets: Some[str]) -> Iterator[Column]:
+    if POSTGRESQL in sets:
+        push_postgresql(client)
+        yield from postgresql_columns(client)
     for name in evaluation_sets.COLLECTIONS:
-        collection = evaluation_sets.collection(name)
-        push_collection(client, collection)
-        yield collection_column(client, collection)
+        if name in sets:
+            collection = evaluation_sets.collection(name)
+            push_collection(client, collection)
+            yield collection_column(client, collection)
 
 
-def run(data_dir: Path | None = None) -> list[Result]:
+def run(data_dir: Path | None = None, sets: Some[str] = SETS) -> list[Result]:
     """Measure on a server of its own, on a data directory that may hold it all already."""
     with running_server(data_dir=data_dir) as server, server.client() as client:
-        return [column.result() for column in _columns(client)]
+        return [column.result() for column in _columns(client, sets)]
 
 
 def main() -> int:
     """Print the figures."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--data-dir", type=Path, help="data directory to use, and to keep")
-    return show(run(parser.parse_args().data_dir))
+    parser.add_argument(
+        "--only", action="append", choices=SETS, help="measure this set; may be repeated"
+    )
+    arguments = parser.parse_args()
+    return show(run(arguments.data_dir, arguments.only or SETS))
 
 
 if __name__ == "__main__":
