@@ -11,10 +11,11 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from hatchling.builders.config import BuilderConfig
 from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
 
-class ModelBuildHook(BuildHookInterface):
+class ModelBuildHook(BuildHookInterface[BuilderConfig]):
     """Adds model.onnx and tokenizer.json to the wheel; the source distribution has neither."""
 
     PLUGIN_NAME = "custom"

@@ -13,6 +13,8 @@ import reaktly_api
 ROOT = Path(__file__).parents[2]
 # pydantic pins this half of itself exactly: whoever asks for the one gets the other.
 HALVES = {"pydantic_core": "pydantic"}
+# uvicorn takes these two by name.
+NAMED = {"httptools", "uvloop"}
 OWN = {"llamaindex_reaktly", "reaktly_api", "reaktly_minilm"}
 
 
@@ -32,11 +34,15 @@ def normalised(name: str) -> str:
     return re.sub(r"[-_.]+", "-", name).lower()
 
 
-def test_every_import_is_a_stated_dependency() -> None:
+def stated_dependencies() -> set[str]:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     extras = project["optional-dependencies"].values()
     requirements = [*project["dependencies"], *(line for extra in extras for line in extra)]
-    stated = {normalised(re.split(r"[^\w.-]", line, maxsplit=1)[0]) for line in requirements}
+    return {normalised(re.split(r"[^\w.-]", line, maxsplit=1)[0]) for line in requirements}
+
+
+def test_every_import_is_a_stated_dependency() -> None:
+    stated = stated_dependencies()
     distributions = importlib.metadata.packages_distributions()
     missing = {
         name
@@ -44,3 +50,13 @@ def test_every_import_is_a_stated_dependency() -> None:
         if not {normalised(one) for one in distributions.get(name, [name])} & stated
     }
     assert missing == set()
+
+
+def test_every_stated_dependency_is_imported() -> None:
+    distributions = importlib.metadata.packages_distributions()
+    imported = {
+        normalised(one)
+        for name in imported_names()
+        for one in distributions.get(HALVES.get(name, name), [])
+    }
+    assert stated_dependencies() - imported - NAMED == {"llamaindex-reaktly"}
