@@ -22,7 +22,7 @@ from llamaindex_reaktly.errors import ReaktlyError
 class CommandGroup(TyperGroup):
     """Turns errors raised on purpose into one sentence on stderr and exit code 1."""
 
-    def invoke(self, ctx: typer.Context) -> object:  # type: ignore[override]
+    def invoke(self, ctx: typer.Context) -> object:  # type: ignore[override]  # it is one here
         """Run the command."""
         try:
             return super().invoke(ctx)

@@ -135,7 +135,7 @@ class WorkerSupervisor:
 
     def _spawn(self, number: int) -> subprocess.Popen[bytes] | None:
         try:
-            process = subprocess.Popen(self._command, stdin=subprocess.PIPE)  # noqa: S603
+            process = subprocess.Popen(self._command, stdin=subprocess.PIPE)  # noqa: S603 (our own program)
         except OSError as error:  # no memory or no process to be had: worth another try
             log.warning("worker_not_started", reason=error.strerror)
             return None

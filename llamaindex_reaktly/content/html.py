@@ -125,11 +125,11 @@ def _has_markup(html: str) -> bool:
 
 
 def _parse(html: str) -> lxml_html.HtmlElement | None:
-    parser = lxml_html.HTMLParser(  # type: ignore[no-untyped-call]
+    parser = lxml_html.HTMLParser(  # type: ignore[no-untyped-call]  # lxml has no types
         encoding="utf-8", remove_comments=True, remove_pis=True, huge_tree=True
     )
     try:
-        root = lxml_html.document_fromstring(html.encode(), parser=parser)  # type: ignore[no-untyped-call]
+        root = lxml_html.document_fromstring(html.encode(), parser=parser)  # type: ignore[no-untyped-call]  # lxml has no types
     except (etree.LxmlError, ValueError, AssertionError):
         return None
     assert isinstance(root, lxml_html.HtmlElement)

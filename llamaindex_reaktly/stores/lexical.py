@@ -195,12 +195,12 @@ def matching_nodes(
     parameters: list[str | int | float] = [expression]
     if restriction is not None:
         # The `+` keeps SQLite from asking FTS5 for one rowid at a time.
-        allowed = f"SELECT id FROM documents WHERE {restriction.sql}"  # noqa: S608
-        where = f" AND +rowid IN (SELECT id FROM nodes WHERE document IN ({allowed}))"  # noqa: S608
+        allowed = f"SELECT id FROM documents WHERE {restriction.sql}"  # noqa: S608 (fixed names; values are bound)
+        where = f" AND +rowid IN (SELECT id FROM nodes WHERE document IN ({allowed}))"  # noqa: S608 (fixed names; values are bound)
         parameters.extend(restriction.parameters)
     parameters.append(candidates * _OVERSAMPLING)
     rows = connection.execute(
-        f"SELECT rowid FROM term_index WHERE term_index MATCH ?{where}"  # noqa: S608
+        f"SELECT rowid FROM term_index WHERE term_index MATCH ?{where}"  # noqa: S608 (fixed names; values are bound)
         f" ORDER BY bm25(term_index, {_COLUMN_WEIGHT}), rowid LIMIT ?",
         parameters,
     )

@@ -98,7 +98,7 @@ def delete_everything(connection: sqlite3.Connection) -> None:
     state = read_state(connection)
     connection.execute("INSERT INTO term_index(term_index) VALUES ('delete-all')")
     for table in ("documents", "field_values", "nodes", "vectors", "profiles", "removals"):
-        connection.execute(f"DELETE FROM {table}")  # noqa: S608
+        connection.execute(f"DELETE FROM {table}")  # noqa: S608 (fixed names; values are bound)
     change = state.change + 1
     connection.execute("UPDATE state SET removed = ?", (change,))
     _write_state(
@@ -272,7 +272,7 @@ def _write_state(connection: sqlite3.Connection, state: State) -> None:
 def matching_documents(connection: sqlite3.Connection, condition: Condition) -> list[str]:
     """The ids of the documents that a filter holds for."""
     rows = connection.execute(
-        f"SELECT document_id FROM documents WHERE {condition.sql}",  # noqa: S608
+        f"SELECT document_id FROM documents WHERE {condition.sql}",  # noqa: S608 (fixed names; values are bound)
         condition.parameters,
     )
     return [row[0] for row in rows]
@@ -281,7 +281,7 @@ def matching_documents(connection: sqlite3.Connection, condition: Condition) -> 
 def node_ranges(connection: sqlite3.Connection, condition: Condition) -> list[tuple[int, int]]:
     """Where the nodes of the documents are that a filter holds for: (first, how many)."""
     ranges: list[tuple[int, int]] = connection.execute(
-        f"SELECT first_node, nodes FROM documents WHERE nodes > 0 AND {condition.sql}",  # noqa: S608
+        f"SELECT first_node, nodes FROM documents WHERE nodes > 0 AND {condition.sql}",  # noqa: S608 (fixed names; values are bound)
         condition.parameters,
     ).fetchall()
     return ranges
@@ -340,7 +340,7 @@ def _documents(
     if not document_rows:
         return {}
     found = connection.execute(
-        f"SELECT {_DOCUMENT_COLUMNS} FROM documents"  # noqa: S608
+        f"SELECT {_DOCUMENT_COLUMNS} FROM documents"  # noqa: S608 (fixed names; values are bound)
         " WHERE id IN (SELECT value FROM json_each(?))",
         (json.dumps(document_rows),),
     )
@@ -363,7 +363,7 @@ def known_vectors(
 def nodes_of(connection: sqlite3.Connection, document_id: str) -> list[IndexedNode]:
     """The document's nodes in order."""
     rows = connection.execute(
-        f"SELECT {_NODE_COLUMNS} FROM nodes JOIN vectors ON node = nodes.id"  # noqa: S608
+        f"SELECT {_NODE_COLUMNS} FROM nodes JOIN vectors ON node = nodes.id"  # noqa: S608 (fixed names; values are bound)
         " WHERE document = (SELECT id FROM documents WHERE document_id = ?)"
         " ORDER BY ordinal, nodes.id",
         (document_id,),
@@ -375,7 +375,7 @@ def documents(connection: sqlite3.Connection, condition: Condition | None) -> li
     """The documents that a filter holds for, in the order they came, with their nodes."""
     where = f"WHERE {condition.sql}" if condition else ""
     rows = connection.execute(
-        f"SELECT {_DOCUMENT_COLUMNS}, {_NODE_COLUMNS} FROM documents"  # noqa: S608
+        f"SELECT {_DOCUMENT_COLUMNS}, {_NODE_COLUMNS} FROM documents"  # noqa: S608 (fixed names; values are bound)
         " LEFT JOIN nodes ON nodes.document = documents.id"
         f" LEFT JOIN vectors ON vectors.node = nodes.id {where}"
         " ORDER BY documents.id, ordinal, nodes.id",

@@ -121,7 +121,7 @@ class ReaktlySQLiteVectorStore(BasePydanticVectorStore):
 
     # Writing
 
-    def add(self, nodes: Sequence[BaseNode], **kwargs: Any) -> list[str]:  # noqa: ARG002
+    def add(self, nodes: Sequence[BaseNode], **kwargs: Any) -> list[str]:  # noqa: ARG002 (LlamaIndex's signature)
         """Store nodes with their embeddings, in one transaction; a known id is replaced."""
         self._store.replace(self.knowledge_base_id, [self._replacement(node) for node in nodes])
         return [node.node_id for node in nodes]
@@ -130,7 +130,7 @@ class ReaktlySQLiteVectorStore(BasePydanticVectorStore):
         """As `add`, in a thread."""
         return await asyncio.to_thread(self.add, nodes, **kwargs)
 
-    def delete(self, ref_doc_id: str, **delete_kwargs: Any) -> None:  # noqa: ARG002
+    def delete(self, ref_doc_id: str, **delete_kwargs: Any) -> None:  # noqa: ARG002 (LlamaIndex's signature)
         """Delete every node of a source document; `purge` wipes its traces."""
         self._store.delete_matching(self.knowledge_base_id, _of_documents([ref_doc_id]))
 
@@ -142,7 +142,7 @@ class ReaktlySQLiteVectorStore(BasePydanticVectorStore):
         self,
         node_ids: list[str] | None = None,
         filters: MetadataFilters | None = None,
-        **delete_kwargs: Any,  # noqa: ARG002
+        **delete_kwargs: Any,  # noqa: ARG002 (LlamaIndex's signature)
     ) -> None:
         """Delete the nodes that have one of the ids and satisfy the filters.
 
@@ -192,7 +192,7 @@ class ReaktlySQLiteVectorStore(BasePydanticVectorStore):
         """As `get_nodes`, in a thread."""
         return await asyncio.to_thread(self.get_nodes, node_ids, filters)
 
-    def query(self, query: VectorStoreQuery, **kwargs: Any) -> VectorStoreQueryResult:  # noqa: ARG002
+    def query(self, query: VectorStoreQuery, **kwargs: Any) -> VectorStoreQueryResult:  # noqa: ARG002 (LlamaIndex's signature)
         """The best nodes by the query's mode, best first, with their scores."""
         ranking = _RANKINGS.get(query.mode)
         if ranking is None:
@@ -311,11 +311,11 @@ class ReaktlySQLiteVectorStore(BasePydanticVectorStore):
 _Ranking = Callable[[ReaktlySQLiteVectorStore, VectorStoreQuery], Sequence[tuple[Candidate, float]]]
 
 _RANKINGS: Mapping[VectorStoreQueryMode, _Ranking] = {
-    VectorStoreQueryMode.DEFAULT: ReaktlySQLiteVectorStore._by_vector,  # noqa: SLF001
-    VectorStoreQueryMode.SPARSE: ReaktlySQLiteVectorStore._by_text,  # noqa: SLF001
-    VectorStoreQueryMode.TEXT_SEARCH: ReaktlySQLiteVectorStore._by_text,  # noqa: SLF001
-    VectorStoreQueryMode.HYBRID: ReaktlySQLiteVectorStore._by_both,  # noqa: SLF001
-    VectorStoreQueryMode.MMR: ReaktlySQLiteVectorStore._by_relevance_and_variety,  # noqa: SLF001
+    VectorStoreQueryMode.DEFAULT: ReaktlySQLiteVectorStore._by_vector,  # noqa: SLF001 (its own)
+    VectorStoreQueryMode.SPARSE: ReaktlySQLiteVectorStore._by_text,  # noqa: SLF001 (its own)
+    VectorStoreQueryMode.TEXT_SEARCH: ReaktlySQLiteVectorStore._by_text,  # noqa: SLF001 (its own)
+    VectorStoreQueryMode.HYBRID: ReaktlySQLiteVectorStore._by_both,  # noqa: SLF001 (its own)
+    VectorStoreQueryMode.MMR: ReaktlySQLiteVectorStore._by_relevance_and_variety,  # noqa: SLF001 (its own)
 }
 
 
