@@ -211,9 +211,7 @@ class KnowledgeBase:
             if indexed
             else DEFAULT_SECONDS_PER_DOCUMENT
         )
-        waiting = self.registry.queue.state().documents
-        ahead = waiting[DocumentState.QUEUED] + waiting[DocumentState.PROCESSING]
-        return max(documents, ahead) * each
+        return max(documents, self.registry.queue.unsettled()) * each
 
     def wait_until_settled(
         self, document_ids: Collection[str], timeout: float

@@ -6,14 +6,16 @@ SQLite and PostgreSQL run the same code; what differs between them is in this fi
 import queue
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import sqlalchemy as sa
 import structlog
+from sqlalchemy.engine.interfaces import Compiled
 from sqlalchemy.pool import ConnectionPoolEntry
+from sqlalchemy.sql.compiler import SQLCompiler
 
 from llamaindex_reaktly.errors import ReaktlyError, StorageFull, Unavailable
 from llamaindex_reaktly.registry.migrations import HEAD
@@ -40,9 +42,9 @@ _SQLITE_FULL = ("disk is full", "disk I/O error")
 _MIGRATION_LOCK = 7_295_811_402
 
 
-def translate(error: sa.exc.DBAPIError) -> ReaktlyError:
-    """What a failed statement means to a caller, without the driver's words."""
-    text = str(error.orig)
+def translate(error: BaseException | None) -> ReaktlyError:
+    """What the driver's error means to a caller, without the driver's words."""
+    text = str(error)
     if any(mark in text for mark in _SQLITE_FULL) or "No space left" in text:
         return StorageFull("the registry's disk is full; nothing was accepted")
     return Unavailable("the registry cannot be reached at the moment")
@@ -58,7 +60,8 @@ class Database:
             self._migrate()
         except sa.exc.DBAPIError as error:
             self.engine.dispose()
-            raise translate(error) from error
+            raise translate(error.orig) from error
+        self._compiled: dict[sa.Select[Any], Compiled] = {}
         self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
         self._closed = False
         self._writer = threading.Thread(target=self._write_groups, name="registry-writer")
@@ -72,6 +75,33 @@ class Database:
             with self.engine.connect() as connection:
                 yield connection
         except sa.exc.DBAPIError as error:
+            raise translate(error.orig) from error
+
+    def look_up(self, statement: sa.Select[Any], **parameters: object) -> Sequence[Any]:
+        """All rows of a statement that stands for itself, columns as the driver gives them.
+
+        For what every request asks. On SQLite the statement goes straight to the driver:
+        alone it is a snapshot without a transaction around it, and SQLAlchemy's connection
+        and transaction cost ten times such a look-up. What is compiled is kept, so the
+        statement must be one that lives as long as the program.
+        """
+        if not self.is_sqlite:
+            with self.read() as connection:
+                return connection.execute(statement, parameters).all()
+        compiled = self._compiled.get(statement)
+        if compiled is None:
+            compiled = self._compiled[statement] = statement.compile(self.engine)
+        assert isinstance(compiled, SQLCompiler)
+        expanded = compiled.construct_expanded_state(parameters)
+        try:
+            pooled = self.engine.raw_connection()
+            try:
+                cursor = pooled.cursor()
+                cursor.execute(expanded.statement, expanded.positional_parameters)
+                return cursor.fetchall()
+            finally:
+                pooled.close()
+        except self.engine.dialect.loaded_dbapi.Error as error:
             raise translate(error) from error
 
     def write(self, operation: Callable[[sa.Connection], T]) -> T:
@@ -193,7 +223,7 @@ class _Job:
     def fail(self, error: Exception) -> None:
         if not self.future.done():
             if isinstance(error, sa.exc.DBAPIError):
-                error = translate(error)
+                error = translate(error.orig)
             self.future.set_exception(error)
 
 

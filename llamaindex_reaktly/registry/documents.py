@@ -10,6 +10,7 @@ import hashlib
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import NamedTuple
 
 import orjson
 import sqlalchemy as sa
@@ -29,7 +30,7 @@ from llamaindex_reaktly.domain import (
 )
 from llamaindex_reaktly.errors import Conflict, InvalidRequest, NotFound
 from llamaindex_reaktly.registry.database import Database
-from llamaindex_reaktly.registry.schema import documents
+from llamaindex_reaktly.registry.schema import documents, payloads
 
 # Bound parameters of one statement: SQLite's limit is 250,000, PostgreSQL's 65,535.
 IDS_PER_STATEMENT = 2_000
@@ -106,18 +107,22 @@ class Documents:
             return []
         # A digest each, which is a good part of what an unchanged document costs.
         ids = [document.key.document_id for document, _ in batch]
-        with self._database.read() as connection:
-            # Most re-pushes change nothing: those need no write lock at all.
-            known = _known(connection, ids)
-        if all(
-            _repeats(document, known.get(document_id))
-            for document_id, (document, _) in zip(ids, batch, strict=True)
-        ):
-            return [
-                Receipt(document_id, document.key, known[document_id].version, unchanged=True)
-                for document_id, (document, _) in zip(ids, batch, strict=True)
-            ]
-        return self._database.write(lambda connection: self._accept(connection, batch, ids))
+        known = {
+            row[0]: _Known(*row)
+            for some in _slices(ids)
+            for row in self._database.look_up(_KNOWN, ids=some)
+        }
+        receipts = []
+        for document_id, (document, _) in zip(ids, batch, strict=True):
+            row = known.get(document_id)
+            if row is None or not _is_unchanged(document, row):
+                return self._database.write(lambda connection: self._accept(connection, batch, ids))
+            receipts.append(Receipt(document_id, document.key, row.version, unchanged=True))
+        # Most re-pushes change nothing: they have at most an outcome to record, and the
+        # next time not even that.
+        if new := [row for row in known.values() if _has_new_outcome(row)]:
+            self._database.write(lambda connection: _note_unchanged(connection, new))
+        return receipts
 
     def _accept(
         self,
@@ -128,32 +133,36 @@ class Documents:
         now = self._database.now(connection)
         known = _known(connection, ids, lock=not self._database.is_sqlite)
         changed: dict[str, dict[str, object]] = {}
-        unchanged: list[str] = []
+        payload: dict[str, dict[str, object]] = {}
+        unchanged: dict[str, _Known] = {}
         receipts = []
         for (document, job_id), document_id in zip(batch, ids, strict=True):
             row = known.get(document_id)
             if row is not None and _is_unchanged(document, row):
-                unchanged.append(document_id)
+                unchanged[document_id] = row
                 receipts.append(Receipt(document_id, document.key, row.version, unchanged=True))
                 continue
             version = 1 if row is None else row.version + 1
             values = _row(document, document_id, job_id, version, now)
             changed[document_id] = values
+            payload[document_id] = _payload(document, document_id)
             known[document_id] = _Known(
-                version, DocumentState.QUEUED, document.client_hash, str(values["own_hash"]), None
+                document_id,
+                version,
+                DocumentState.QUEUED,
+                document.client_hash,
+                str(values["own_hash"]),
+                None,
             )
             receipts.append(Receipt(document_id, document.key, version, unchanged=False))
         if changed:
-            _upsert(connection, self._database.is_sqlite, list(changed.values()))
-        for some in _slices([i for i in unchanged if i not in changed]):
-            connection.execute(
-                sa.update(documents)
-                .where(
-                    documents.c.document_id.in_(some),
-                    documents.c.state == DocumentState.COMPLETED,
-                )
-                .values(last_outcome=Outcome.UNCHANGED)
-            )
+            insert = sqlite.insert if self._database.is_sqlite else postgresql.insert
+            _upsert(connection, insert(documents), list(changed.values()))
+            _replace_payloads(connection, insert(payloads), list(payload.values()))
+        if new := [
+            row for row in unchanged.values() if _has_new_outcome(row) and row.id not in changed
+        ]:
+            _note_unchanged(connection, new)
         return receipts
 
     def bury(self, document_ids: Collection[str]) -> list[str]:
@@ -184,12 +193,12 @@ class Documents:
                         attempts=0,
                         title="",
                         url=None,
-                        declared="{}",
-                        content="",
+                        characters=0,
                     )
                     .returning(documents.c.document_id)
                 )
                 buried.extend(rows.scalars())
+                connection.execute(sa.delete(payloads).where(payloads.c.document_id.in_(some)))
             return buried
 
         return self._database.write(update)
@@ -259,7 +268,9 @@ class Documents:
         with self._database.read() as connection:
             row = (
                 connection.execute(
-                    sa.select(documents).where(
+                    sa.select(documents, payloads.c.declared, payloads.c.content)
+                    .join(payloads, payloads.c.document_id == documents.c.document_id)
+                    .where(
                         documents.c.document_id == document_id,
                         documents.c.state != DocumentState.DELETED,
                     )
@@ -267,7 +278,7 @@ class Documents:
                 .mappings()
                 .one_or_none()
             )
-        return None if row is None else StoredContent(status_of(row), document_of(row))
+        return None if row is None else StoredContent(status_of(row), document_of(row, row))
 
     def retry(self, document_ids: Collection[str]) -> int:
         """Put failed documents back into the queue; how many there were."""
@@ -361,9 +372,8 @@ class Documents:
         """
         if not document_ids:
             return {}
-        with self._database.read() as connection:
-            rows = connection.execute(_VISIBLE, {"ids": list(document_ids)})
-            return {row.document_id: row.visible_from for row in rows}
+        rows = self._database.look_up(_VISIBLE, ids=list(document_ids))
+        return dict(rows)
 
 
 _VISIBLE = sa.select(documents.c.document_id, documents.c.visible_from).where(
@@ -372,8 +382,8 @@ _VISIBLE = sa.select(documents.c.document_id, documents.c.visible_from).where(
 )
 
 
-@dataclass(frozen=True, slots=True)
-class _Known:
+class _Known(NamedTuple):
+    id: str
     version: int
     state: str
     client_hash: str | None
@@ -391,6 +401,30 @@ _KNOWN = sa.select(
 ).where(documents.c.document_id.in_(sa.bindparam("ids", expanding=True)))
 
 
+_NOTE_UNCHANGED = (
+    sa.update(documents)
+    .where(
+        documents.c.document_id == sa.bindparam("noted_id"),
+        # As it was when it was compared: what came in between has an outcome of its own.
+        documents.c.version == sa.bindparam("noted_version"),
+        documents.c.state == DocumentState.COMPLETED,
+    )
+    .values(last_outcome=Outcome.UNCHANGED)
+)
+
+
+def _has_new_outcome(row: _Known) -> bool:
+    """Whether it is news that a push of this document changed nothing."""
+    return row.state == DocumentState.COMPLETED and row.last_outcome != Outcome.UNCHANGED
+
+
+def _note_unchanged(connection: sa.Connection, rows: Iterable[_Known]) -> None:
+    connection.execute(
+        _NOTE_UNCHANGED,
+        [{"noted_id": row.id, "noted_version": row.version} for row in sorted(rows)],
+    )
+
+
 def _known(
     connection: sa.Connection, ids: Sequence[str], *, lock: bool = False
 ) -> dict[str, _Known]:
@@ -398,8 +432,8 @@ def _known(
     found = {}
     # In one order everywhere, so that two writers on PostgreSQL cannot wait for each other.
     for some in _slices(sorted(set(ids))):
-        for document_id, *rest in connection.execute(query, {"ids": some}):
-            found[document_id] = _Known(*rest)
+        for row in connection.execute(query, {"ids": some}):
+            found[row[0]] = _Known(*row)
     return found
 
 
@@ -409,15 +443,6 @@ def _is_unchanged(document: SourceDocument, row: _Known) -> bool:
     if document.client_hash is not None and row.client_hash is not None:
         return document.client_hash == row.client_hash
     return own_hash(document) == row.own_hash
-
-
-def _repeats(document: SourceDocument, row: _Known | None) -> bool:
-    """Whether accepting the document would not even change its last outcome."""
-    return (
-        row is not None
-        and (row.state != DocumentState.COMPLETED or row.last_outcome == Outcome.UNCHANGED)
-        and _is_unchanged(document, row)
-    )
 
 
 def _row(
@@ -444,8 +469,7 @@ def _row(
         "content_type": None if document.content_type is None else document.content_type.value,
         "title": document.title,
         "url": document.url,
-        "declared": declared(document),
-        "content": document.content,
+        "characters": len(document.content),
     }
 
 
@@ -455,13 +479,36 @@ _KEPT_ON_CONFLICT = {"document_id", "knowledge_base_id", "source", "external_id"
 _RESET_ON_CONFLICT = {"error": None, "finished_at": None}
 
 
-def _upsert(connection: sa.Connection, is_sqlite: bool, rows: list[dict[str, object]]) -> None:
-    insert = sqlite.insert(documents) if is_sqlite else postgresql.insert(documents)
+def _payload(document: SourceDocument, document_id: str) -> dict[str, object]:
+    return {
+        "document_id": document_id,
+        "declared": declared(document),
+        "content": document.content,
+    }
+
+
+def _upsert(
+    connection: sa.Connection,
+    insert: sqlite.Insert | postgresql.Insert,
+    rows: list[dict[str, object]],
+) -> None:
     replaced = {name: insert.excluded[name] for name in rows[0] if name not in _KEPT_ON_CONFLICT}
     statement = insert.on_conflict_do_update(
         index_elements=[documents.c.document_id],
         # Two processes may have read the same version: the row's own counts.
         set_={**replaced, **_RESET_ON_CONFLICT, "version": documents.c.version + 1},
+    )
+    connection.execute(statement, rows)
+
+
+def _replace_payloads(
+    connection: sa.Connection,
+    insert: sqlite.Insert | postgresql.Insert,
+    rows: list[dict[str, object]],
+) -> None:
+    statement = insert.on_conflict_do_update(
+        index_elements=[payloads.c.document_id],
+        set_={"declared": insert.excluded.declared, "content": insert.excluded.content},
     )
     connection.execute(statement, rows)
 
@@ -487,14 +534,14 @@ def status_of(values: sa.RowMapping) -> DocumentStatus:
     )
 
 
-def document_of(values: sa.RowMapping) -> SourceDocument:
-    """A row's payload part."""
-    extra = orjson.loads(values["declared"])
+def document_of(values: sa.RowMapping, payload: sa.RowMapping) -> SourceDocument:
+    """What was accepted: a row of `documents` and its row of `payloads`."""
+    extra = orjson.loads(payload["declared"])
     return SourceDocument(
         key=DocumentKey(values["knowledge_base_id"], values["source"], values["external_id"]),
         source_type=SourceType(values["source_type"]),
         title=values["title"],
-        content=values["content"],
+        content=payload["content"],
         content_type=None
         if values["content_type"] is None
         else ContentType(values["content_type"]),

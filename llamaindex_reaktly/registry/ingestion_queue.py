@@ -15,7 +15,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from llamaindex_reaktly.domain import DocumentState, Outcome, SourceDocument
 from llamaindex_reaktly.registry.database import Database
 from llamaindex_reaktly.registry.documents import document_of
-from llamaindex_reaktly.registry.schema import counters, documents
+from llamaindex_reaktly.registry.schema import counters, documents, payloads
 
 # A document whose worker died this often without a verdict is taken for the cause.
 MAX_ATTEMPTS = 3
@@ -49,6 +49,14 @@ class QueueState:
 
     documents: Mapping[str, int]
     oldest_seconds: float
+
+
+_COUNTERS = sa.select(counters.c.name, counters.c.value)
+_UNSETTLED = (
+    sa.select(sa.func.count())
+    .select_from(documents)
+    .where(documents.c.state.in_([DocumentState.QUEUED, DocumentState.PROCESSING]))
+)
 
 
 class IngestionQueue:
@@ -89,9 +97,15 @@ class IngestionQueue:
                 .mappings()
                 .all()
             )
+            payload = {
+                row["document_id"]: row
+                for row in connection.execute(
+                    sa.select(payloads).where(payloads.c.document_id.in_(ids))
+                ).mappings()
+            }
             claims = [
                 Claim(
-                    document=document_of(row),
+                    document=document_of(row, payload[row["document_id"]]),
                     document_id=row["document_id"],
                     version=row["version"],
                     updated_at=row["updated_at"],
@@ -144,7 +158,7 @@ class IngestionQueue:
             sa.select(
                 documents.c.document_id,
                 documents.c.attempts,
-                sa.func.length(documents.c.content),
+                documents.c.characters,
                 documents.c.queue_rank,
             )
             .where(documents.c.state == DocumentState.QUEUED)
@@ -313,8 +327,12 @@ class IngestionQueue:
 
     def counters(self) -> dict[str, int]:
         """All counters since the registry was made."""
-        with self._database.read() as connection:
-            return {row.name: row.value for row in connection.execute(sa.select(counters))}
+        return dict(self._database.look_up(_COUNTERS))
+
+    def unsettled(self) -> int:
+        """How many documents wait or are worked on, in all knowledge bases."""
+        ((number,),) = self._database.look_up(_UNSETTLED)
+        return int(number)
 
     def state(self, knowledge_base_id: str | None = None) -> QueueState:
         """Documents by state, and the age of the oldest that waits; of one base or of all."""

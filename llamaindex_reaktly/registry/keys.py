@@ -5,6 +5,7 @@ import secrets
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import Any
 
 import orjson
 import sqlalchemy as sa
@@ -39,6 +40,9 @@ class ApiKey:
             EVERY_KNOWLEDGE_BASE in self.knowledge_bases
             or knowledge_base_id in self.knowledge_bases
         )
+
+
+_BY_TOKEN = sa.select(api_keys).where(api_keys.c.token_hash == sa.bindparam("digest"))
 
 
 class Keys:
@@ -106,22 +110,17 @@ class Keys:
         """
         if not token.startswith(TOKEN_PREFIX):
             return None
+        rows = self._database.look_up(_BY_TOKEN, digest=_digest(token))
+        if not rows:
+            return None
+        key = _key(dict(zip(api_keys.c.keys(), rows[0], strict=True)))
+        if key.revoked_at is not None:
+            return None
+        if key.expires_at is None:
+            return key
         with self._database.read() as connection:
-            row = (
-                connection.execute(
-                    sa.select(api_keys).where(api_keys.c.token_hash == _digest(token))
-                )
-                .mappings()
-                .one_or_none()
-            )
-            if row is None:
-                return None
-            key = _key(row)
-            if key.revoked_at is not None:
-                return None
             now = self._database.now(connection)
-            expired = key.expires_at is not None and key.expires_at.timestamp() <= now
-            return None if expired else key
+        return None if key.expires_at.timestamp() <= now else key
 
     def all(self) -> list[ApiKey]:
         """All keys, oldest first, revoked ones too."""
@@ -163,7 +162,7 @@ def _digest(token: str) -> str:
     return hashlib.sha256(token.encode("utf-8", "surrogatepass")).hexdigest()
 
 
-def _key(values: sa.RowMapping) -> ApiKey:
+def _key(values: sa.RowMapping | Mapping[str, Any]) -> ApiKey:
     def moment(name: str) -> datetime | None:
         return None if values[name] is None else datetime.fromtimestamp(values[name], UTC)
 

@@ -1,16 +1,17 @@
 """Knowledge bases: which exist, and which model their vectors come from."""
 
 import contextlib
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import Any
 
 import sqlalchemy as sa
 
 from llamaindex_reaktly.embeddings.protocol import EmbedderIdentity
 from llamaindex_reaktly.errors import Conflict, EmbedderMismatch, NotFound
 from llamaindex_reaktly.registry.database import Database
-from llamaindex_reaktly.registry.schema import documents, knowledge_bases
+from llamaindex_reaktly.registry.schema import documents, knowledge_bases, payloads
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +49,12 @@ class SourceCount:
     documents: int
 
 
+_BY_ID = sa.select(knowledge_bases).where(knowledge_bases.c.knowledge_base_id == sa.bindparam("id"))
+_EXISTING = sa.select(knowledge_bases.c.knowledge_base_id).where(
+    knowledge_bases.c.knowledge_base_id.in_(sa.bindparam("ids", expanding=True))
+)
+
+
 class KnowledgeBases:
     """The table of knowledge bases."""
 
@@ -65,7 +72,7 @@ class KnowledgeBases:
         """Add a knowledge base; `Conflict` if there is one of that id."""
 
         def insert(connection: sa.Connection) -> None:
-            if _find(connection, knowledge_base_id) is not None:
+            if connection.execute(_BY_ID, {"id": knowledge_base_id}).first() is not None:
                 raise Conflict(f"knowledge base {knowledge_base_id!r} exists already")
             connection.execute(
                 sa.insert(knowledge_bases).values(
@@ -88,8 +95,9 @@ class KnowledgeBases:
 
     def find(self, knowledge_base_id: str) -> KnowledgeBaseInfo | None:
         """The knowledge base of that id, or None."""
-        with self._database.read() as connection:
-            return _find(connection, knowledge_base_id)
+        rows = self._database.look_up(_BY_ID, id=knowledge_base_id)
+        columns = knowledge_bases.c.keys()
+        return _info(dict(zip(columns, rows[0], strict=True))) if rows else None
 
     def get(self, knowledge_base_id: str) -> KnowledgeBaseInfo:
         """The knowledge base of that id; `NotFound` if there is none."""
@@ -108,9 +116,7 @@ class KnowledgeBases:
 
     def existing(self, ids: Collection[str]) -> set[str]:
         """Those of `ids` that exist."""
-        column = knowledge_bases.c.knowledge_base_id
-        with self._database.read() as connection:
-            return set(connection.execute(sa.select(column).where(column.in_(list(ids)))).scalars())
+        return {found for (found,) in self._database.look_up(_EXISTING, ids=list(ids))}
 
     def adopt(self, knowledge_base_id: str, identity: EmbedderIdentity) -> None:
         """Record whose vectors the base holds, the first time any are put into it."""
@@ -146,9 +152,15 @@ class KnowledgeBases:
             )
             if not gone.rowcount:
                 raise NotFound(f"there is no knowledge base {knowledge_base_id!r}")
+            its_documents = documents.c.knowledge_base_id == knowledge_base_id
             connection.execute(
-                sa.delete(documents).where(documents.c.knowledge_base_id == knowledge_base_id)
+                sa.delete(payloads).where(
+                    payloads.c.document_id.in_(
+                        sa.select(documents.c.document_id).where(its_documents)
+                    )
+                )
             )
+            connection.execute(sa.delete(documents).where(its_documents))
 
         self._database.write(remove)
 
@@ -164,20 +176,7 @@ class KnowledgeBases:
             return [SourceCount(*row) for row in rows]
 
 
-def _find(connection: sa.Connection, knowledge_base_id: str) -> KnowledgeBaseInfo | None:
-    row = (
-        connection.execute(
-            sa.select(knowledge_bases).where(
-                knowledge_bases.c.knowledge_base_id == knowledge_base_id
-            )
-        )
-        .mappings()
-        .one_or_none()
-    )
-    return None if row is None else _info(row)
-
-
-def _info(values: sa.RowMapping) -> KnowledgeBaseInfo:
+def _info(values: sa.RowMapping | Mapping[str, Any]) -> KnowledgeBaseInfo:
     return KnowledgeBaseInfo(
         knowledge_base_id=values["knowledge_base_id"],
         name=values["name"],

@@ -1,8 +1,9 @@
 """The registry's tables, for SQLite and PostgreSQL alike.
 
 One row a document: the version that is wanted, with its payload or as a tombstone,
-beside what the index holds. Times are seconds since the epoch. `content` is the last
-column on purpose: SQLite then reads a long text's overflow pages only when asked.
+beside what the index holds. Times are seconds since the epoch. The bulk of the payload
+has a table of its own, so that a change of state does not rewrite the text beside it, and
+what most requests read stays small.
 """
 
 import sqlalchemy as sa
@@ -60,17 +61,26 @@ documents = sa.Table(
     # Who is at it. The token fences: only the claim that got it may finish with it.
     sa.Column("lease_token", sa.Text),
     sa.Column("lease_until", sa.Double),
-    # The payload, emptied by a delete.
+    # What was declared, emptied by a delete.
     sa.Column("source_type", sa.Text, nullable=False),
     sa.Column("content_type", sa.Text),
     sa.Column("title", sa.Text, nullable=False),
     sa.Column("url", sa.Text),
-    sa.Column("declared", sa.Text, nullable=False),
-    sa.Column("content", sa.Text, nullable=False),
+    # Of the content; what a claim is bounded by.
+    sa.Column("characters", sa.Integer, nullable=False),
     sa.Index("ix_documents_queue", "state", "queue_rank", "queued_at"),
     sa.Index("ix_documents_listing", "knowledge_base_id", "document_id"),
     sa.Index("ix_documents_job_id", "job_id"),
     sa.Index("ix_documents_unpurged", "purged", "state"),
+)
+
+# One row for each document that is not deleted.
+payloads = sa.Table(
+    "payloads",
+    metadata,
+    sa.Column("document_id", sa.Text, primary_key=True),
+    sa.Column("declared", sa.Text, nullable=False),
+    sa.Column("content", sa.Text, nullable=False),
 )
 
 api_keys = sa.Table(

@@ -19,6 +19,8 @@ PASSAGES_PER_DOCUMENT = 3
 # Nodes that each leg brings up. More than a page of documents needs, because several
 # nodes of one document come together and the best of both legs must be in the union.
 MIN_CANDIDATES = 100
+# Documents that visibility is asked about at a time, beyond those that are shown.
+SPARE_DOCUMENTS = 5
 
 
 class Visibility(Protocol):
@@ -58,7 +60,7 @@ class Retriever:
         while True:
             query = StoreQuery(vector, terms, request.filters, candidates)
             found = self._store.search(request.knowledge_base_id, query)
-            documents = self._visible(rank(found, request.mode))
+            documents = self._visible(rank(found, request.mode), wanted)
             # Documents of many nodes, or ones just deleted, may leave too few: ask for more,
             # as long as a leg was cut off rather than exhausted.
             if len(documents) >= wanted or len(found) < candidates:
@@ -68,15 +70,23 @@ class Retriever:
         page = relevant[request.offset : wanted]
         return SearchResult(tuple(_hit(request.knowledge_base_id, d) for d in page))
 
-    def _visible(self, documents: list[RankedDocument]) -> list[RankedDocument]:
-        allowed = self._visibility.visible_from({_first(d).document.document_id for d in documents})
+    def _visible(self, documents: Sequence[RankedDocument], wanted: int) -> list[RankedDocument]:
+        """The first `wanted` documents that may be shown, or all if there are fewer."""
         visible: dict[str, RankedDocument] = {}
-        for ranked in documents:
-            document = _first(ranked).document
-            lowest = allowed.get(document.document_id)
-            if lowest is not None and document.version >= lowest:
-                visible.setdefault(document.document_id, ranked)
-        return list(visible.values())
+        # Asking about all candidates costs more than most pages need: a few beyond the
+        # page, and on only when so many were hidden.
+        step = wanted + SPARE_DOCUMENTS
+        for start in range(0, len(documents), step):
+            some = documents[start : start + step]
+            allowed = self._visibility.visible_from({_first(d).document.document_id for d in some})
+            for ranked in some:
+                document = _first(ranked).document
+                lowest = allowed.get(document.document_id)
+                if lowest is not None and document.version >= lowest:
+                    visible.setdefault(document.document_id, ranked)
+            if len(visible) >= wanted:
+                break
+        return list(visible.values())[:wanted]
 
 
 def _first(ranked: RankedDocument) -> Candidate:

@@ -99,3 +99,18 @@ def test_a_registry_that_cannot_be_opened_says_so_without_the_drivers_words(
     with pytest.raises(Unavailable) as caught:
         Database(f"sqlite:///{tmp_path / 'missing' / 'r.sqlite'}")
     assert "sqlite" not in caught.value.message.lower()
+
+
+def test_a_look_up_on_a_database_that_is_gone_says_so_without_the_drivers_words(
+    registry: Registry,
+) -> None:
+    registry.database.write(lambda connection: connection.execute(sa.text("DROP TABLE counters")))
+    with pytest.raises(Unavailable) as caught:
+        registry.queue.counters()
+    assert "counters" not in caught.value.message
+
+
+def test_a_look_up_sees_what_was_committed_just_before(registry: Registry) -> None:
+    for expected in range(1, 4):
+        registry.queue.count({"looks": 1})
+        assert registry.queue.counters() == {"looks": expected}

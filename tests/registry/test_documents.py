@@ -4,6 +4,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import sqlalchemy as sa
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -17,6 +18,7 @@ from llamaindex_reaktly.domain import (
 from llamaindex_reaktly.errors import Conflict, InvalidRequest
 from llamaindex_reaktly.registry.ingestion_queue import Verdict
 from llamaindex_reaktly.registry.registry import Registry
+from llamaindex_reaktly.registry.schema import payloads
 
 KEY = DocumentKey("kb", "integration:int", "a")
 DOCUMENT = SourceDocument(KEY, SourceType.ARTICLE, "Title", "Some text.")
@@ -196,6 +198,42 @@ def test_a_deleted_documents_text_is_in_no_file_of_the_registry(
     assert registry.database.scrub()
     for file in files:
         assert not [word for word in words if word in file.read_bytes()]
+
+
+def test_a_deleted_documents_or_bases_payload_is_not_kept(registry: Registry) -> None:
+    def payloads_kept() -> int:
+        with registry.database.read() as connection:
+            return connection.execute(sa.select(sa.func.count()).select_from(payloads)).scalar_one()
+
+    registry.knowledge_bases.create("kb", embedder="minilm")
+    other = replace(DOCUMENT, key=replace(KEY, external_id="b"))
+    accept(registry, DOCUMENT, other)
+    registry.documents.bury([KEY.document_id])
+    assert payloads_kept() == 1
+    registry.knowledge_bases.delete("kb")
+    assert payloads_kept() == 0
+
+
+def test_an_unchanged_push_is_recorded_once_and_only_where_indexing_is_done(
+    registry: Registry,
+) -> None:
+    def outcomes() -> list[Outcome | None]:
+        statuses = registry.documents.statuses([KEY.document_id, other.key.document_id])
+        return [status.last_outcome for status in sorted(statuses, key=lambda s: s.key.external_id)]
+
+    other = replace(DOCUMENT, key=replace(KEY, external_id="b"))
+    accept(registry, DOCUMENT)
+    finish(registry)
+    accept(registry, other)
+    assert accept(registry, DOCUMENT, other) == [True, True]
+    assert outcomes() == [Outcome.UNCHANGED, None]
+    # A batch that is not unchanged as a whole records it too.
+    accept(registry, replace(DOCUMENT, content="B"))
+    finish(registry)
+    assert outcomes() == [Outcome.INDEXED, Outcome.INDEXED]
+    pushed = accept(registry, replace(DOCUMENT, content="B"), replace(other, content="B"))
+    assert pushed == [True, False]
+    assert outcomes()[0] is Outcome.UNCHANGED
 
 
 def test_a_listing_gives_every_document_once_over_its_pages(registry: Registry) -> None:

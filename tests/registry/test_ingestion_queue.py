@@ -174,6 +174,7 @@ def test_the_queues_state_counts_documents_and_ages(registry: Registry) -> None:
     state = registry.queue.state()
     assert (state.documents["queued"], state.documents["processing"]) == (1, 1)
     assert state.oldest_seconds >= 0
+    assert registry.queue.unsettled() == 2
     assert registry.queue.state("other").documents["queued"] == 0
 
 

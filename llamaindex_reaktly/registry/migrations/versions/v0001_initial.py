@@ -61,8 +61,7 @@ def upgrade() -> None:
         sa.Column("content_type", sa.Text()),
         sa.Column("title", sa.Text(), nullable=False),
         sa.Column("url", sa.Text()),
-        sa.Column("declared", sa.Text(), nullable=False),
-        sa.Column("content", sa.Text(), nullable=False),
+        sa.Column("characters", sa.Integer(), nullable=False),
         sa.PrimaryKeyConstraint("document_id", name="pk_documents"),
     )
     op.create_index("ix_documents_job_id", "documents", ["job_id"])
@@ -79,4 +78,11 @@ def upgrade() -> None:
         sa.Column("dimension", sa.Integer()),
         sa.Column("created_at", sa.Double(), nullable=False),
         sa.PrimaryKeyConstraint("knowledge_base_id", name="pk_knowledge_bases"),
+    )
+    op.create_table(
+        "payloads",
+        sa.Column("document_id", sa.Text(), nullable=False),
+        sa.Column("declared", sa.Text(), nullable=False),
+        sa.Column("content", sa.Text(), nullable=False),
+        sa.PrimaryKeyConstraint("document_id", name="pk_payloads"),
     )

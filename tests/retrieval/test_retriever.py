@@ -1,0 +1,94 @@
+"""What a search shows of what the store found."""
+
+from collections.abc import Collection, Mapping, Sequence
+from datetime import UTC, datetime
+from typing import cast
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from llamaindex_reaktly.domain import SearchMode, SearchRequest, SourceType
+from llamaindex_reaktly.retrieval.retriever import Retriever
+from llamaindex_reaktly.stores.protocol import Candidate, IndexedDocument, Store, StoreQuery
+
+
+class OneLeg:
+    """A store of one-node documents that match the better the lower their number."""
+
+    def __init__(self, documents: int, version: int = 1) -> None:
+        self._found = [_candidate(number, version) for number in range(documents)]
+
+    def languages(self, knowledge_base_id: str) -> Sequence[str]:
+        return ["en"]
+
+    def search(self, knowledge_base_id: str, query: StoreQuery) -> list[Candidate]:
+        return self._found[: query.candidates]
+
+
+class Registry:
+    """Hides some documents, and notes how many it was asked about."""
+
+    def __init__(self, hidden: Collection[str] = (), lowest: int = 1) -> None:
+        self._hidden = hidden
+        self._lowest = lowest
+        self.asked = 0
+
+    def visible_from(self, document_ids: Collection[str]) -> Mapping[str, int]:
+        self.asked += len(document_ids)
+        return {i: self._lowest for i in document_ids if i not in self._hidden}
+
+
+def _candidate(number: int, version: int) -> Candidate:
+    document = IndexedDocument(
+        document_id=f"doc_{number}",
+        version=version,
+        source="integration:int",
+        external_id=str(number),
+        source_type=SourceType.PAGE,
+        title="",
+        url=None,
+        summary=None,
+        tags=(),
+        language="en",
+        attributes={},
+        updated_at=datetime(2024, 1, 1, tzinfo=UTC),
+    )
+    evidence = 1.0 / (1 + number)
+    return Candidate(document, f"n{number}", 0, "text", (), 0.0, evidence, evidence, 1.0)
+
+
+def search(store: OneLeg, registry: Registry, *, limit: int, offset: int = 0) -> list[str]:
+    retriever = Retriever(cast("Store", store), registry, lambda _, languages: {"en": ["word"]})
+    request = SearchRequest("kb", "word", limit=limit, offset=offset, mode=SearchMode.TEXT)
+    return [hit.document_id for hit in retriever.search(request, None).hits]
+
+
+@given(
+    documents=st.integers(0, 60),
+    hidden=st.sets(st.integers(0, 59)),
+    limit=st.integers(1, 20),
+    offset=st.integers(0, 20),
+)
+def test_a_page_is_the_visible_documents_of_its_place_whatever_is_hidden(
+    documents: int, hidden: set[int], limit: int, offset: int
+) -> None:
+    visible = [f"doc_{number}" for number in range(documents) if number not in hidden]
+    registry = Registry({f"doc_{number}" for number in hidden})
+    found = search(OneLeg(documents), registry, limit=limit, offset=offset)
+    assert found == visible[offset : offset + limit]
+
+
+def test_more_than_all_candidates_hidden_leaves_the_visible_ones_behind_them() -> None:
+    registry = Registry({f"doc_{number}" for number in range(250)})
+    assert search(OneLeg(300), registry, limit=2) == ["doc_250", "doc_251"]
+
+
+def test_a_version_from_before_a_delete_is_not_shown() -> None:
+    assert search(OneLeg(3, version=1), Registry(lowest=2), limit=5) == []
+    assert search(OneLeg(3, version=2), Registry(lowest=2), limit=1) == ["doc_0"]
+
+
+def test_the_registry_is_asked_about_little_more_than_the_page() -> None:
+    registry = Registry()
+    search(OneLeg(100), registry, limit=10)
+    assert registry.asked < 20
