@@ -1,19 +1,18 @@
 """Cuts Markdown into chunks that an embedder reads to the end.
 
 A chunk never crosses a heading, so an edit inside one section changes that
-section's chunks only; short sections stay on their own for the same reason
-(what they lack in text, their heading path says). A section over the budget is
-cut where its structure allows, into chunks of about equal size: between blocks
-first, then between table rows (the header repeated), code lines (the fence
-repeated), list items and sentences, then words, and inside a word only when it
-alone is over the budget, never inside a character as a reader sees it.
+section's chunks only; what a short section lacks in text, its heading path says.
+A section over the budget is cut where its structure allows, each chunk filled
+to the budget: between blocks first, then between table rows (the header repeated),
+code lines (the fence repeated), list items and sentences, then words, and inside a
+word only when it alone is over the budget, never inside a character as a reader
+sees it.
 
 The text is tokenised once; every decision counts the tokens between two
 offsets. So the work is linear in the text.
 """
 
 import bisect
-import math
 import re
 import unicodedata
 from collections.abc import Iterator, Sequence
@@ -52,9 +51,8 @@ _WORD = re.compile(r"\S+")
 _ENCODED_RUN = re.compile(r"[A-Za-z0-9+/=_\-]+")
 _GRAPHEME_LOOKBACK = 64
 # A list item that is a term in bold with its definition below, as the cleaner
-# writes `<dl>`. Over a quarter of a chunk it is a section in all but name.
+# writes `<dl>`. One that is longer than a chunk is a section in all but name.
 _DEFINITION = re.compile(r"[-*+][ \t]+\*\*([^\n]{1,300}?)\*\*[ \t]*\n\s*")
-_LONG_DEFINITION = 4
 
 
 class Tokenizer(Protocol):
@@ -183,19 +181,15 @@ class _Cutter:
         self._token_starts = [start for start, _ in tokenizer.token_spans(self._masked)]
 
     def chunks(self, headings: tuple[str, ...], blocks: Sequence[Block]) -> Iterator[Chunk]:
-        """Chunks of about equal size within the budget that the context leaves."""
+        """Chunks as long as the budget that their context leaves."""
         context = embedding_text(self._title, headings, "")
         budget = self._max_tokens - max(self._tokenizer.count_tokens(context), SPECIAL_TOKENS)
-        pieces = [piece for block in blocks for piece in self._pieces(block, budget)]
-        total = sum(self._cost(piece.start, piece.end) for piece in pieces)
-        target = total / max(1, math.ceil(total / budget))
         group: list[_Piece] = []
-        for piece in pieces:
+        for piece in (piece for block in blocks for piece in self._pieces(block, budget)):
             if group and (
                 group[-1].stop
                 or group[-1].term != piece.term
                 or self._group_cost([*group[:1], piece]) > budget
-                or self._cost(group[0].start, group[-1].end) >= target
             ):
                 yield from self._fitting(headings, group)
                 group = []
@@ -211,20 +205,17 @@ class _Cutter:
         """
         first, last = group[0], group[-1]
         text = first.prefix + self._source[first.start : last.end] + last.suffix
-        if first.term:
-            headings = (*headings, first.term)
-        embedded = embedding_text(self._title, headings, text)
+        path = (*headings, first.term) if first.term else headings
+        embedded = embedding_text(self._title, path, text)
         if self._tokenizer.count_tokens(embedded) <= self._max_tokens or (
             len(group) == 1 and last.end - first.start <= 1
         ):
-            yield Chunk(text, headings, first.start, last.end)
+            yield Chunk(text, path, first.start, last.end)
             return
         if len(group) == 1:
             middle = self._cut_near((first.start + first.end) // 2, first.start, first.end)
             group = [replace(first, end=middle, stop=False), replace(first, start=middle)]
         half = len(group) // 2
-        if first.term:
-            headings = headings[:-1]
         yield from self._fitting(headings, group[:half])
         yield from self._fitting(headings, group[half:])
 
@@ -294,9 +285,9 @@ class _Cutter:
                 )
 
     def _item(self, start: int, end: int, budget: int) -> Iterator[_Piece]:
-        """A list item; a long definition stands for itself, under its term."""
+        """A list item; a definition longer than a chunk is cut into parts under its term."""
         match = _DEFINITION.match(self._source, start, end)
-        if match is None or self._cost(start, end) * _LONG_DEFINITION <= budget:
+        if match is None or self._cost(start, end) <= budget:
             yield from self._lines(start, end, budget)
             return
         term = match[1].replace("`", "")

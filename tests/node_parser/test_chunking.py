@@ -100,14 +100,14 @@ def test_a_list_is_cut_between_items(tokenizer: Tokenizer) -> None:
     assert all(chunk.text.endswith("and goes on") for chunk in chunks)
 
 
-def test_prose_is_cut_between_sentences_into_parts_of_about_equal_size(
+def test_prose_is_cut_between_sentences_into_full_parts(
     tokenizer: Tokenizer,
 ) -> None:
     chunks = chunk_document(SENTENCE * 60, title="T", tokenizer=tokenizer)
     assert len(chunks) > 2
     assert all(chunk.text.endswith("use.") for chunk in chunks)
     sizes = [len(chunk.text) for chunk in chunks]
-    assert min(sizes) > max(sizes) / 2
+    assert min(sizes[:-1]) > max(sizes) * 0.9
 
 
 def test_every_part_of_a_long_definition_is_under_its_term(tokenizer: Tokenizer) -> None:
