@@ -14,6 +14,7 @@ from dotenv import dotenv_values
 from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from llamaindex_reaktly.embeddings.catalogue import embedder_names
 from llamaindex_reaktly.errors import ConfigurationError
 
 PREFIX = "REAKTLY_"
@@ -92,6 +93,13 @@ class Settings(BaseSettings):
                 "looks like a Kubernetes service link, not a port; rename the service or set "
                 "enableServiceLinks: false"
             )
+        return value
+
+    @field_validator("embedder")
+    @classmethod
+    def _require_known_embedder(cls, value: str) -> str:
+        if value not in embedder_names():
+            raise ValueError(f"there is no embedder {value!r}; use {', '.join(embedder_names())}")
         return value
 
     @field_validator("cors_origins", mode="before")

@@ -34,6 +34,7 @@ def test_the_command_line_wins_over_the_environment_and_that_over_the_file(
         ("REAKTLY_STORE", "postgres", "embedded"),
         ("REAKTLY_WORKERS", "many", "integer"),
         ("REAKTLY_LOG_FORMAT", "xml", "console"),
+        ("REAKTLY_EMBEDDER", "word2vec", "minilm"),
     ],
 )
 def test_a_wrong_value_is_named_with_what_it_may_be(

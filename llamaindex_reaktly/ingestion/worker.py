@@ -20,7 +20,12 @@ from dataclasses import dataclass, field
 import structlog
 
 from llamaindex_reaktly.domain import DocumentState
-from llamaindex_reaktly.errors import ReaktlyError
+from llamaindex_reaktly.errors import (
+    ConfigurationError,
+    EmbedderMismatch,
+    NotFound,
+    ReaktlyError,
+)
 from llamaindex_reaktly.ingestion.preparation import PreparedDocument, PreparedNode, Preparer
 from llamaindex_reaktly.knowledge_base import KnowledgeBase
 from llamaindex_reaktly.registry.ingestion_queue import Claim, Verdict
@@ -180,6 +185,9 @@ class Worker:
     def _prepare(self, claim: Claim) -> PreparedDocument | Verdict:
         try:
             return self._preparer.prepare(claim)
+        except (ConfigurationError, EmbedderMismatch, NotFound) as error:
+            # Something is wrong with this knowledge base alone: the others go on.
+            return Verdict(claim, error=error.message)
         except ReaktlyError:
             raise
         except Exception:

@@ -18,7 +18,8 @@ from llamaindex_reaktly.domain import (
     SourceDocument,
     SourceType,
 )
-from llamaindex_reaktly.errors import NotFound, Unavailable
+from llamaindex_reaktly.embeddings.protocol import EmbedderIdentity
+from llamaindex_reaktly.errors import EmbedderMismatch, NotFound, Unavailable
 from llamaindex_reaktly.ingestion.worker import Worker
 from llamaindex_reaktly.knowledge_base import KnowledgeBase
 from llamaindex_reaktly.settings import Settings
@@ -373,6 +374,24 @@ def test_a_document_that_cannot_be_processed_fails_alone(
     monkeypatch.undo()
     worker.work_off_everything()
     assert state(knowledge_base) is DocumentState.COMPLETED
+
+
+def test_a_base_of_another_models_vectors_holds_up_no_other(
+    knowledge_base: KnowledgeBase, worker: Worker
+) -> None:
+    elsewhere = replace(DOCUMENT, key=replace(KEY, knowledge_base_id="other"))
+    knowledge_base.submit([DOCUMENT])
+    worker.work_off_everything()
+    foreign = EmbedderIdentity("minilm", "another build", 384)
+    knowledge_base.registry.knowledge_bases.reset_embedder("kb", "minilm")
+    knowledge_base.registry.knowledge_bases.adopt("kb", foreign)
+    knowledge_base.submit([replace(DOCUMENT, content="Changed."), elsewhere])
+    worker.work_off_everything()
+    assert state(knowledge_base) is DocumentState.FAILED
+    assert state(knowledge_base, elsewhere.key) is DocumentState.COMPLETED
+    with pytest.raises(EmbedderMismatch):
+        search(knowledge_base)
+    assert [hit.key for hit in search(knowledge_base, mode=SearchMode.TEXT)] == [KEY]
 
 
 def test_a_rebuild_makes_the_index_again_from_the_registry(
