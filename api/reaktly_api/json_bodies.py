@@ -66,8 +66,15 @@ def decode_object(body: bytes) -> dict[str, object]:
 
 def _refuse_too_many_values(body: bytes) -> None:
     # Every value but the first follows a comma or an opening bracket, so these counts
-    # bound the values from above; a body of text is done here, at memchr's speed.
-    if body.count(b",") + body.count(b"[") + body.count(b"{") <= MAX_VALUES:
+    # bound the values from above; a body of text is done here. numpy's comparison is
+    # several times as fast as `bytes.count` where the bytes are frequent.
+    # Valid JSON has two bytes a value, so most bodies need no count and no numpy.
+    if len(body) < 2 * MAX_VALUES:
+        return
+    import numpy as np  # not for a start to wait for
+
+    whole = np.frombuffer(body, np.uint8)
+    if sum(int(np.count_nonzero(whole == byte)) for byte in b",[{") <= MAX_VALUES:
         return
     outside = (match for match in _TOKEN.finditer(body) if body[match.start()] != 0x22)
     if next(itertools.islice(outside, MAX_VALUES, None), None) is not None:

@@ -6,16 +6,16 @@ SQLite and PostgreSQL run the same code; what differs between them is in this fi
 import queue
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
 import sqlalchemy as sa
 import structlog
-from sqlalchemy.engine.interfaces import Compiled
 from sqlalchemy.pool import ConnectionPoolEntry
-from sqlalchemy.sql.compiler import SQLCompiler
+from sqlalchemy.sql.compiler import ExpandedState, SQLCompiler
 
 from llamaindex_reaktly.errors import ReaktlyError, StorageFull, Unavailable
 from llamaindex_reaktly.registry.migrations import HEAD
@@ -27,6 +27,9 @@ T = TypeVar("T")
 # How many waiting writes one commit takes with it. A group is as long as the disk's
 # last flush made it; the bound only keeps one transaction from growing without end.
 MAX_GROUP = 128
+
+# Statements with longer lists are prepared each time, so that what is kept stays small.
+MAX_KEPT_PARAMETERS = 128
 
 _SQLITE_PRAGMAS = (
     "PRAGMA journal_mode = WAL",
@@ -61,7 +64,9 @@ class Database:
         except sa.exc.DBAPIError as error:
             self.engine.dispose()
             raise translate(error.orig) from error
-        self._compiled: dict[sa.Select[Any], Compiled] = {}
+        self._prepared: dict[tuple[object, ...], ExpandedState] = {}
+        # The last one in is the first one out: its caches are the warmest.
+        self._readers: deque[Any] = deque()
         self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
         self._closed = False
         self._writer = threading.Thread(target=self._write_groups, name="registry-writer")
@@ -80,29 +85,51 @@ class Database:
     def look_up(self, statement: sa.Select[Any], **parameters: object) -> Sequence[Any]:
         """All rows of a statement that stands for itself, columns as the driver gives them.
 
-        For what every request asks. On SQLite the statement goes straight to the driver:
-        alone it is a snapshot without a transaction around it, and SQLAlchemy's connection
-        and transaction cost ten times such a look-up. What is compiled is kept, so the
+        For what every request asks. On SQLite the statement goes straight to the driver, on
+        a connection kept for this: alone it is a snapshot without a transaction around it,
+        and SQLAlchemy's part costs many times the look-up, most of all when other work has
+        driven its code out of the processor's caches. What is prepared is kept, so the
         statement must be one that lives as long as the program.
         """
         if not self.is_sqlite:
             with self.read() as connection:
                 return connection.execute(statement, parameters).all()
-        compiled = self._compiled.get(statement)
-        if compiled is None:
-            compiled = self._compiled[statement] = statement.compile(self.engine)
-        assert isinstance(compiled, SQLCompiler)
-        expanded = compiled.construct_expanded_state(parameters)
+        prepared = self._prepare(statement, parameters)
+        values: dict[str, Any] = {**prepared.parameters, **parameters}
+        for name, parts in prepared.parameter_expansion.items():
+            if name in parameters:  # else a list of the statement's own
+                values.update(zip(parts, values[name], strict=True))
+        positional = [values[name] for name in prepared.positiontup or ()]
         try:
-            pooled = self.engine.raw_connection()
             try:
-                cursor = pooled.cursor()
-                cursor.execute(expanded.statement, expanded.positional_parameters)
-                return cursor.fetchall()
-            finally:
-                pooled.close()
+                reader = self._readers.pop()
+            except IndexError:
+                reader = self._open_reader()
+            rows: Sequence[Any] = reader.execute(prepared.statement, positional).fetchall()
         except self.engine.dialect.loaded_dbapi.Error as error:
             raise translate(error) from error
+        self._readers.append(reader)
+        return rows
+
+    def _prepare(
+        self, statement: sa.Select[Any], parameters: Mapping[str, object]
+    ) -> ExpandedState:
+        lengths = [len(value) for value in parameters.values() if isinstance(value, list)]
+        shape = (statement, *lengths)
+        prepared = self._prepared.get(shape)
+        if prepared is None:
+            compiled = statement.compile(self.engine)
+            assert isinstance(compiled, SQLCompiler)
+            prepared = compiled.construct_expanded_state(dict(parameters))
+            if sum(lengths) <= MAX_KEPT_PARAMETERS:
+                self._prepared[shape] = prepared
+        return prepared
+
+    def _open_reader(self) -> Any:
+        pooled = self.engine.raw_connection()
+        reader = pooled.dbapi_connection
+        pooled.detach()
+        return reader
 
     def write(self, operation: Callable[[sa.Connection], T]) -> T:
         """Run `operation` in a transaction shared with others that wait; durable on return.
@@ -150,6 +177,8 @@ class Database:
             self._closed = True
             self._jobs.put(None)
             self._writer.join()
+            while self._readers:
+                self._readers.pop().close()
             self.engine.dispose()
 
     def _write_groups(self) -> None:

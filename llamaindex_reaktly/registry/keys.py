@@ -1,5 +1,6 @@
 """API keys: created by the operator, shown once, kept as a hash."""
 
+import functools
 import hashlib
 import secrets
 from collections.abc import Collection, Mapping
@@ -113,7 +114,7 @@ class Keys:
         rows = self._database.look_up(_BY_TOKEN, digest=_digest(token))
         if not rows:
             return None
-        key = _key(dict(zip(api_keys.c.keys(), rows[0], strict=True)))
+        key = _parsed(tuple(rows[0]))
         if key.revoked_at is not None:
             return None
         if key.expires_at is None:
@@ -160,6 +161,12 @@ class Keys:
 
 def _digest(token: str) -> str:
     return hashlib.sha256(token.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+@functools.lru_cache(maxsize=1024)
+def _parsed(row: tuple[Any, ...]) -> ApiKey:
+    """The key in a row; of a row that was read before, as it was parsed then."""
+    return _key(dict(zip(api_keys.c.keys(), row, strict=True)))
 
 
 def _key(values: sa.RowMapping | Mapping[str, Any]) -> ApiKey:
