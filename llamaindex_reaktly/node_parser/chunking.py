@@ -55,6 +55,11 @@ _GRAPHEME_LOOKBACK = 64
 _DEFINITION = re.compile(r"[-*+][ \t]+\*\*([^\n]{1,300}?)\*\*[ \t]*\n\s*")
 
 
+# A link is shown with its target, but the target says nothing about the passage, and its
+# dozens of tokens would crowd out the words that do. Each try ends at the next parenthesis.
+_LINK = re.compile(r"\[([^\[\]\n]*)\]\(https?://[^()\s]*(?:\([^()\s]*\)[^()\s]*)*\)")
+
+
 class Tokenizer(Protocol):
     """The embedder's own view of a text."""
 
@@ -100,7 +105,11 @@ class _Piece:
 
 
 def embedding_text(title: str, headings: Sequence[str], text: str) -> str:
-    """What is embedded for a passage: title, heading path and text, one a line."""
+    """What is embedded for a passage: title, heading path and text, one a line.
+
+    Of links only the words: where they point is left out.
+    """
+    text = _LINK.sub(r"\1", text)
     context = embedding_context(title, headings, text)
     return f"{context}\n{text}" if context else text
 
@@ -178,7 +187,8 @@ class _Cutter:
         self._language = language
         # Same offsets as the source, with blanks where an encoded run is left out.
         self._masked, self._omissions = _without_encoded_rest(source)
-        self._token_starts = [start for start, _ in tokenizer.token_spans(self._masked)]
+        embedded = _LINK.sub(_blank_target, self._masked)
+        self._token_starts = [start for start, _ in tokenizer.token_spans(embedded)]
 
     def chunks(self, headings: tuple[str, ...], blocks: Sequence[Block]) -> Iterator[Chunk]:
         """Chunks as long as the budget that their context leaves."""
@@ -367,6 +377,11 @@ class _Cutter:
                 stop -= 1
             if stop > start:
                 yield start, stop
+
+
+def _blank_target(link: re.Match[str]) -> str:
+    """A link's words at the place where they stand in it, and blanks for the rest."""
+    return f" {link[1]}".ljust(len(link[0]))
 
 
 def _without_encoded_rest(source: str) -> tuple[str, frozenset[int]]:

@@ -19,6 +19,7 @@ from llamaindex_reaktly.node_parser.chunking import (
     Tokenizer,
     chunk_document,
     embedding_context,
+    embedding_text,
 )
 
 _NODE_NAMESPACE = uuid.UUID("6f1c3a52-3a0e-5d0f-9a55-6a1a2f0f7f5e")
@@ -29,6 +30,20 @@ def _default_tokenizer() -> Tokenizer:
     from llamaindex_reaktly.embeddings.minilm import MiniLM
 
     return MiniLM.load()
+
+
+class SectionNode(TextNode):
+    """A section of a document; for the embedder, what `embedding_text` makes of it.
+
+    LlamaIndex stores it, and gives it back, as the `TextNode` that it is otherwise.
+    """
+
+    def get_content(self, metadata_mode: MetadataMode = MetadataMode.NONE) -> str:
+        """The text, with what that mode adds to it."""
+        if metadata_mode is not MetadataMode.EMBED:
+            return super().get_content(metadata_mode)
+        headings = self.metadata.get(keys.HEADINGS) or ()
+        return embedding_text(str(self.metadata.get(keys.TITLE) or ""), headings, self.text)
 
 
 class SectionNodeParser(NodeParser):
@@ -58,7 +73,7 @@ class SectionNodeParser(NodeParser):
     ) -> list[BaseNode]:
         return [part for node in nodes for part in self._sections(node)]
 
-    def _sections(self, node: BaseNode) -> list[TextNode]:
+    def _sections(self, node: BaseNode) -> list[SectionNode]:
         source = node.get_content(metadata_mode=MetadataMode.NONE)
         title = str(node.metadata.get(keys.TITLE) or "")
         chunks = chunk_document(
@@ -69,7 +84,10 @@ class SectionNodeParser(NodeParser):
             plain=node.metadata.get(keys.CONTENT_TYPE) == ContentType.TEXT.value,
             language=str(node.metadata.get(keys.LANGUAGE) or detect_language(source)),
         )
-        parts = build_nodes_from_splits([chunk.text for chunk in chunks], node)
+        parts = [
+            SectionNode.model_construct(**dict(part))
+            for part in build_nodes_from_splits([chunk.text for chunk in chunks], node)
+        ]
         for ordinal, (part, chunk) in enumerate(zip(parts, chunks, strict=True)):
             _describe(part, chunk, title, f"{node.node_id}\x00{ordinal}\x00{chunk.text}")
         return parts
@@ -93,7 +111,7 @@ class SectionNodeParser(NodeParser):
         return finished
 
 
-def _describe(part: TextNode, chunk: Chunk, title: str, identity: str) -> None:
+def _describe(part: SectionNode, chunk: Chunk, title: str, identity: str) -> None:
     part.id_ = str(uuid.uuid5(_NODE_NAMESPACE, identity))
     part.start_char_idx, part.end_char_idx = chunk.start, chunk.end
     part.metadata = {
@@ -106,6 +124,7 @@ def _describe(part: TextNode, chunk: Chunk, title: str, identity: str) -> None:
         keys.HEADINGS,
         keys.EMBEDDING_CONTEXT,
     ]
-    # With the other keys excluded, the embedded text is context, line end, text.
+    # So that a node that came back from a store as a plain `TextNode` is embedded with its
+    # context too: with the other keys excluded, that is context, line end, text.
     part.metadata_template = "{value}"
     part.text_template = "{metadata_str}\n{content}"

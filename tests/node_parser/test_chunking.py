@@ -225,3 +225,17 @@ def test_the_local_model_reads_every_chunk_to_its_end(source: str) -> None:
         for title in ("Care", "데이터 백업 " * 50, "zq" * 200):
             chunks = chunk_document(source, title=title, tokenizer=model)
             check(source, chunks, model, title, model.max_tokens)
+
+
+def test_a_link_is_shown_with_its_target_and_embedded_without(tokenizer: Tokenizer) -> None:
+    target = "https://example.com/a-long/path/to/somewhere(1).html#with-an-anchor"
+    sentence = f"Oil [the shears]({target}) in spring. "
+    plain = chunk_document(
+        sentence.replace(f"]({target})", "") * 40, title="T", tokenizer=tokenizer
+    )
+    linked = chunk_document(sentence * 40, title="T", tokenizer=tokenizer)
+    assert target in linked[0].text
+    embedded = embedding_text("T", (), linked[0].text)
+    assert "Oil the shears in spring." in embedded
+    assert "example.com" not in embedded
+    assert len(linked) <= len(plain) + 1

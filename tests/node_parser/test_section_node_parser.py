@@ -98,3 +98,11 @@ def test_html_goes_through_a_pipeline_to_nodes(parser: SectionNodeParser) -> Non
 async def test_the_async_face_gives_the_same_nodes(parser: SectionNodeParser) -> None:
     nodes = await parser.acall([document()])
     assert [n.node_id for n in nodes] == [n.node_id for n in parser([document()])]
+
+
+def test_where_a_link_points_is_not_embedded(parser: SectionNodeParser) -> None:
+    text = "Oil [the shears](https://example.com/shears) in spring."
+    [node] = parse(parser, Document(text=text, metadata={"title": "Care"}))
+    assert node.get_content() == text
+    assert node.get_content(MetadataMode.EMBED) == "Care\nOil the shears in spring."
+    assert "example.com" in node.get_content(MetadataMode.LLM)
