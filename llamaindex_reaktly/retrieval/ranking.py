@@ -12,11 +12,18 @@ from dataclasses import dataclass
 from llamaindex_reaktly.domain import SearchMode
 from llamaindex_reaktly.stores.protocol import Candidate
 
-# What a full match of the query's terms weighs against a cosine of 1. Half, where BM25 is
-# written with its factor k1 + 1 = 1.9; the evidence here is without. Chosen on questions of
-# our own (benchmarks/calibration): the first hit answers 151 of 170 at this weight, 143 at
-# half of it, 147 at twice, 115 by vectors alone and 127 by terms alone.
-LEXICAL_WEIGHT = 0.95
+# What a full match of the query's terms weighs against a cosine of 1 (BM25 here is without
+# its usual factor k1 + 1 = 1.9, so that a full match is near 1). On questions of our own
+# (benchmarks/calibration) the first hit answers about as often from .7 to 1.2, some 147 of
+# 170, where it is 115 by vectors alone and 133 by terms alone.
+LEXICAL_WEIGHT = 0.8
+
+# How much of the cosine is the document's, so that a passage about the question in a
+# document about it goes before a chance likeness in one about something else. (Passage and
+# document evidence interpolated: Callan, "Passage-level evidence in document retrieval",
+# SIGIR 1994.) Documents of two or three passages, as our own questions have, hardly feel
+# it; it is long ones that do.
+DOCUMENT_SHARE = 0.4
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,8 +41,8 @@ class Curve:
 # How often hits of such a score answered the question, on questions of our own: fitted by
 # `python -m benchmarks.calibrate_relevance`, to be fitted again when `score` changes.
 CURVES = {
-    SearchMode.HYBRID: Curve(6.966, 0.8104),
-    SearchMode.VECTOR: Curve(9.035, 0.5928),
+    SearchMode.HYBRID: Curve(7.276, 0.7684),
+    SearchMode.VECTOR: Curve(8.273, 0.5984),
     SearchMode.TEXT: Curve(10.412, 0.3825),
 }
 
@@ -43,15 +50,17 @@ CURVES = {
 def score(candidate: Candidate, mode: SearchMode) -> float:
     """The evidence as one number: cosine + weight · BM25 / (sum of the query terms' idf).
 
-    It needs no pool of candidates and no ranks, so it means the same from query to query,
-    and a node's score does not depend on what else is found.
+    The cosine is that of the passage, mixed with that of its document as a whole. It
+    needs no pool of candidates and no ranks, so it means the same from query to query, and
+    a node's score does not depend on what else is found.
     """
+    cosine = (1 - DOCUMENT_SHARE) * candidate.cosine + DOCUMENT_SHARE * candidate.document_cosine
     lexical = candidate.bm25 / candidate.query_idf if candidate.query_idf else 0.0
     if mode is SearchMode.VECTOR:
-        return candidate.cosine
+        return cosine
     if mode is SearchMode.TEXT:
         return lexical
-    return candidate.cosine + LEXICAL_WEIGHT * lexical
+    return cosine + LEXICAL_WEIGHT * lexical
 
 
 def relevance(candidate: Candidate, mode: SearchMode) -> float:

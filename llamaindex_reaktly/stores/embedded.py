@@ -282,7 +282,15 @@ def _searched(
     cosines = np.zeros(len(nodes), dtype=np.float32)
     if view is not None and scores is not None:
         cosines = scores[view.positions(nodes)]
-    found, new = rows.candidates(connection, nodes, cosines, evidence, base.documents)
+
+    def document_cosine(first_node: int, count: int) -> float:
+        if view is None or query.vector is None:
+            return 0.0
+        return view.document_cosine(query.vector, first_node, count)
+
+    found, new = rows.candidates(
+        connection, nodes, cosines, document_cosine, evidence, base.documents
+    )
     with base.lock:
         if len(base.documents) > _MOST_DOCUMENTS:
             base.documents = {}

@@ -80,9 +80,10 @@ class StoreQuery:
 class Candidate:
     """One node that a leg brought up, with the exact evidence of both legs.
 
-    `cosine` is 0 where no vector was asked. `bm25` is the sum of idf · saturated term
-    frequency (k1 .9, b .4); `matched_idf` the idf of the query's terms that the node
-    holds; `query_idf` that of all the query's terms: both are 0 where no terms were
+    `cosine` is 0 where no vector was asked, as is `document_cosine`: that of the mean of
+    all vectors of the node's document, the same for each of its nodes. `bm25` is the sum
+    of idf · saturated term frequency (k1 .9, b .4); `matched_idf` the idf of the query's
+    terms that the node holds; `query_idf` that of all the query's terms: 0 where no terms were
     asked. A query's repeated terms count as often as they are repeated.
     """
 
@@ -92,6 +93,7 @@ class Candidate:
     text: str
     headings: tuple[str, ...]
     cosine: float
+    document_cosine: float
     bm25: float
     matched_idf: float
     query_idf: float

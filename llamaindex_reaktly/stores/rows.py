@@ -4,7 +4,7 @@ Each function works inside a transaction that its caller has begun.
 """
 
 import json
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from itertools import groupby
 from typing import NamedTuple
@@ -291,19 +291,25 @@ def candidates(
     connection: sqlite3.Connection,
     nodes: Rows,
     cosines: NDArray[np.floating],
+    document_cosine: Callable[[int, int], float],
     evidence: Evidence | None,
     known: Mapping[int, IndexedDocument],
 ) -> tuple[list[Candidate], dict[int, IndexedDocument]]:
     """The nodes (ascending) with their documents and the evidence, in the same order.
 
+    `document_cosine` is asked by a document's first node and number of nodes.
     `known` are documents by their rowid, which never change; those that were not among
     them are the second result.
     """
     found = connection.execute(
-        "SELECT document, node_id, ordinal, text, headings, extra FROM nodes"
-        " WHERE id IN (SELECT value FROM json_each(?)) ORDER BY id",
+        "SELECT document, first_node, nodes, node_id, ordinal, text, headings, extra"
+        " FROM nodes JOIN documents ON documents.id = document"
+        " WHERE nodes.id IN (SELECT value FROM json_each(?)) ORDER BY nodes.id",
         (json.dumps(nodes.tolist()),),
     ).fetchall()
+    of_documents = {
+        row: document_cosine(first, count) for row, first, count in {row[:3] for row in found}
+    }
     of_nodes = {row[0]: known.get(row[0]) for row in found}
     new = _documents(connection, [row for row, document in of_nodes.items() if document is None])
     nothing = [0.0] * len(found)
@@ -316,7 +322,7 @@ def candidates(
         evidence.query_idf.tolist() if evidence else nothing,
         strict=True,
     ):
-        document_row, node_id, ordinal, text, headings, extra = row
+        document_row, _, _, node_id, ordinal, text, headings, extra = row
         result.append(
             Candidate(
                 document=of_nodes[document_row] or new[document_row],
@@ -325,6 +331,7 @@ def candidates(
                 text=text,
                 headings=tuple(orjson.loads(headings)),
                 cosine=cosine,
+                document_cosine=of_documents[document_row],
                 bm25=bm25,
                 matched_idf=matched_idf,
                 query_idf=query_idf,

@@ -86,6 +86,13 @@ class VectorView:
         """Where these nodes are in the view, which has all of them."""
         return np.searchsorted(self.rows, nodes)
 
+    def document_cosine(self, query: Vector, first_node: int, nodes: int) -> float:
+        """The cosine of a unit vector with the mean of a document's contiguous nodes."""
+        start = int(np.searchsorted(self.rows, first_node))
+        total = self.vectors[start : start + nodes].sum(axis=0)
+        length = float(np.linalg.norm(total))
+        return float(np.vecdot(total, query)) / length if length else 0.0
+
     def mask(self, ranges: Sequence[tuple[int, int]]) -> NDArray[np.bool_]:
         """(n,) true for the nodes in the ranges (first node, number of nodes)."""
         mask = np.zeros(len(self.rows), dtype=np.bool_)

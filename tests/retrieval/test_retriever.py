@@ -54,7 +54,7 @@ def _candidate(number: int, version: int) -> Candidate:
         updated_at=datetime(2024, 1, 1, tzinfo=UTC),
     )
     evidence = 1.0 / (1 + number)
-    return Candidate(document, f"n{number}", 0, "text", (), 0.0, evidence, evidence, 1.0)
+    return Candidate(document, f"n{number}", 0, "text", (), 0.0, 0.0, evidence, evidence, 1.0)
 
 
 def search(store: OneLeg, registry: Registry, *, limit: int, offset: int = 0) -> list[str]:

@@ -290,6 +290,10 @@ def test_candidates_agree_with_a_plain_computation(store: Store) -> None:
     assert {candidate.ordinal for candidate in found} == {*nearest, *matching}
     for candidate in found:
         assert candidate.cosine == pytest.approx(cosines[candidate.ordinal], abs=1e-5)
+        first = candidate.ordinal // 4 * 4
+        mean = np.mean(vectors[first : first + 4], axis=0)
+        whole = mean @ target / np.linalg.norm(mean)
+        assert candidate.document_cosine == pytest.approx(whole, abs=1e-5)
         assert candidate.bm25 == pytest.approx(scores[candidate.ordinal])
         own = [term for term in query if term in texts[candidate.ordinal]]
         assert candidate.matched_idf == pytest.approx(sum(idf(term, texts) for term in own))
@@ -306,7 +310,7 @@ def test_evidence_that_was_not_asked_for_is_nought(store: Store) -> None:
     [by_vector] = store.search(KB, StoreQuery(vector=unit(0)))
     [by_text] = store.search(KB, StoreQuery(terms={"en": ["one"]}))
     assert (by_vector.bm25, by_vector.matched_idf, by_vector.query_idf) == (0, 0, 0)
-    assert by_text.cosine == 0
+    assert (by_text.cosine, by_text.document_cosine) == (0, 0)
     assert by_text.bm25 > 0
     assert store.search(KB, StoreQuery()) == []
     assert store.search(KB, StoreQuery(terms={"en": []})) == []
