@@ -1,7 +1,7 @@
 """Waking other processes."""
 
-import multiprocessing
-import os
+import subprocess
+import sys
 from pathlib import Path
 
 from llamaindex_reaktly.doorbell import Doorbell
@@ -28,15 +28,17 @@ def test_a_ring_that_nobody_hears_does_no_harm(tmp_path: Path) -> None:
     Doorbell(tmp_path / "missing", "work").ring()
 
 
-def _listen_and_die(directory: Path) -> None:
-    Doorbell(directory, "work").listen()
-    os._exit(0)
+def _elsewhere(statement: str, directory: Path) -> None:
+    """Run a statement about `bell` in a process of its own, which ends without cleaning up."""
+    program = (
+        "import os, pathlib, sys; from llamaindex_reaktly.doorbell import Doorbell;"
+        f"bell = Doorbell(pathlib.Path(sys.argv[1]), 'work'); {statement}; os._exit(0)"
+    )
+    subprocess.run([sys.executable, "-c", program, str(directory)], check=True, timeout=30)
 
 
 def test_a_dead_listeners_pipe_is_removed_by_the_next_ring(tmp_path: Path) -> None:
-    process = multiprocessing.get_context("spawn").Process(target=_listen_and_die, args=(tmp_path,))
-    process.start()
-    process.join(30)
+    _elsewhere("listener = bell.listen()", tmp_path)
     assert [path.suffix for path in (tmp_path / "work").iterdir()] == [".pipe"]
     bell = Doorbell(tmp_path, "work")
     with bell.listen() as listener:
@@ -45,16 +47,10 @@ def test_a_dead_listeners_pipe_is_removed_by_the_next_ring(tmp_path: Path) -> No
         assert len(list((tmp_path / "work").iterdir())) == 1
 
 
-def _ring(directory: Path) -> None:
-    Doorbell(directory, "work").ring()
-
-
 def test_a_ring_from_another_process_is_heard(tmp_path: Path) -> None:
     with Doorbell(tmp_path, "work").listen() as listener:
-        process = multiprocessing.get_context("spawn").Process(target=_ring, args=(tmp_path,))
-        process.start()
-        assert listener.wait(30)
-        process.join(30)
+        _elsewhere("bell.ring()", tmp_path)
+        assert listener.wait(0)
 
 
 def test_a_listener_that_nobody_rings_gives_up_in_time(tmp_path: Path) -> None:
