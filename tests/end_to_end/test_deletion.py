@@ -4,13 +4,16 @@ No worker helps: it is stopped, frozen or dead while the delete is answered.
 """
 
 import signal
+import subprocess
 from collections.abc import Iterator
+from contextlib import contextmanager
 
 import pytest
 
 from llamaindex_reaktly.domain import DocumentState
 from llamaindex_reaktly.registry.ingestion_queue import Verdict
 from llamaindex_reaktly.registry.registry import Registry
+from llamaindex_reaktly.stores.sqlite import sqlite3
 from tests.end_to_end.product import Client, Identity, Product, frozen, item
 
 pytestmark = pytest.mark.timeout(150)
@@ -157,6 +160,25 @@ def refuse_what_is_queued(product: Product) -> None:
         registry.close()
 
 
+@contextmanager
+def frozen_at_rest(product: Product, worker: subprocess.Popen[bytes]) -> Iterator[None]:
+    """Freeze a worker where it holds no snapshot of the registry.
+
+    A stopped process cannot let one go, and nobody can truncate a log that it may still
+    read: what is tested is a worker that is busy, not one that is stopped in mid-statement.
+    """
+    while True:
+        with frozen(worker):
+            registry = sqlite3.connect(product.data_dir / "registry.sqlite", timeout=0)
+            try:
+                (busy, _, _) = registry.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+            finally:
+                registry.close()
+            if not busy:
+                yield
+                return
+
+
 @pytest.mark.parametrize(("fate", "word"), [("frozen", "velvetibis"), ("killed", "umbraloris")])
 def test_a_document_in_the_making_is_gone_and_does_not_come_back(
     product: Product, client: Client, fate: str, word: str
@@ -169,7 +191,7 @@ def test_a_document_in_the_making_is_gone_and_does_not_come_back(
     while client.counter("reaktly_documents_parsed_total") == parsed:
         pass
     document_id = client.wait_for(identity(fate), "processing")["documentId"]
-    with frozen(worker):
+    with frozen_at_rest(product, worker):
         assert client.job(identity(fate)).body["status"] == "processing"
         assert files_that_hold(product, word)
 
