@@ -1,15 +1,69 @@
 """Fixtures that every part of the tests shares."""
 
+import os
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+# At the end of the path: an installed package is still found before the checkout.
+sys.path.append(str(Path(__file__).parents[1]))
+
 from llamaindex_reaktly.registry.registry import Registry
+from scripts.postgresql import NotInstalled, PostgreSQL
+
+MIGRATED = "migrated"
+
+
+@pytest.fixture(scope="session")
+def postgresql() -> Iterator[PostgreSQL]:
+    """A server for all tests; each has a database of its own on it."""
+    try:
+        server = PostgreSQL()
+    except NotInstalled as error:
+        if os.environ.get("CI") == "true":
+            pytest.fail(str(error))
+        pytest.skip(str(error))
+    with server:
+        server.execute(f"CREATE DATABASE {MIGRATED} TEMPLATE template0")
+        Registry(server.url(MIGRATED)).close()
+        yield server
 
 
 @pytest.fixture
-def registry(tmp_path: Path) -> Iterator[Registry]:
-    registry = Registry(f"sqlite:///{tmp_path / 'registry.sqlite'}")
+def sqlite_url(tmp_path: Path) -> str:
+    """An empty place for a registry on SQLite."""
+    return f"sqlite:///{tmp_path / 'registry.sqlite'}"
+
+
+@pytest.fixture
+def postgresql_url(postgresql: PostgreSQL) -> Iterator[str]:
+    """An empty registry on PostgreSQL."""
+    name = postgresql.create_database(MIGRATED)
+    yield postgresql.url(name)
+    postgresql.drop_database(name)
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def bare_url(request: pytest.FixtureRequest, sqlite_url: str) -> str:
+    """A database in which nothing is yet, on each in turn."""
+    if request.param == "sqlite":
+        return sqlite_url
+    server: PostgreSQL = request.getfixturevalue("postgresql")
+    return server.url(server.create_database())
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def registry_url(request: pytest.FixtureRequest) -> str:
+    """An empty registry, on each database in turn."""
+    url: str = request.getfixturevalue(f"{request.param}_url")
+    return url
+
+
+@pytest.fixture
+def registry(registry_url: str) -> Iterator[Registry]:
+    """An open registry, on each database in turn."""
+    registry = Registry(registry_url)
     yield registry
     registry.close()

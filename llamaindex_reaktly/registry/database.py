@@ -257,9 +257,11 @@ class _Job:
 
 
 def _create_engine(url: str) -> sa.Engine:
+    if url.startswith("postgres://"):  # as many hosting providers write it
+        url = url.replace("postgres", "postgresql", 1)
     parsed = sa.make_url(url)
-    if parsed.get_backend_name() != "sqlite":
-        return sa.create_engine(parsed, pool_pre_ping=True)
+    if parsed.get_backend_name() == "postgresql":
+        return sa.create_engine(parsed.set(drivername="postgresql+psycopg"), pool_pre_ping=True)
 
     import pysqlite3.dbapi2 as sqlite
 

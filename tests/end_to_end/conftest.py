@@ -1,13 +1,8 @@
 """Real servers and workers: what is tested here is what an operator starts."""
 
-import sys
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
-
-# At the end of the path: an installed package is still found before the checkout.
-sys.path.append(str(Path(__file__).parents[2]))
 
 from tests.end_to_end.product import Product
 

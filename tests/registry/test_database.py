@@ -27,18 +27,16 @@ def test_the_migrations_make_exactly_the_declared_schema(registry: Registry) -> 
         assert compare_metadata(context, metadata) == []
 
 
-def test_opening_a_current_database_again_changes_nothing(tmp_path: Path) -> None:
-    url = f"sqlite:///{tmp_path / 'r.sqlite'}"
-    Database(url).close()
-    before = (tmp_path / "r.sqlite").read_bytes()
-    Database(url).close()
-    assert (tmp_path / "r.sqlite").read_bytes() == before
+def test_opening_a_current_database_again_changes_nothing(sqlite_url: str, tmp_path: Path) -> None:
+    Database(sqlite_url).close()
+    before = (tmp_path / "registry.sqlite").read_bytes()
+    Database(sqlite_url).close()
+    assert (tmp_path / "registry.sqlite").read_bytes() == before
 
 
-def test_several_processes_worth_of_openings_at_once_migrate_once(tmp_path: Path) -> None:
-    url = f"sqlite:///{tmp_path / 'r.sqlite'}"
+def test_several_processes_worth_of_openings_at_once_migrate_once(bare_url: str) -> None:
     opened: list[Database] = []
-    threads = [threading.Thread(target=lambda: opened.append(Database(url))) for _ in range(4)]
+    threads = [threading.Thread(target=lambda: opened.append(Database(bare_url))) for _ in range(4)]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -85,8 +83,8 @@ def test_an_operation_that_raises_leaves_nothing_and_spares_its_group(registry: 
     assert sorted(registry.queue.counters()) == ["0", "1", "2", "3", "4"]
 
 
-def test_a_closed_registry_refuses_writes_instead_of_hanging(tmp_path: Path) -> None:
-    database = Database(f"sqlite:///{tmp_path / 'r.sqlite'}")
+def test_a_closed_registry_refuses_writes_instead_of_hanging(registry_url: str) -> None:
+    database = Database(registry_url)
     database.close()
     database.close()
     with pytest.raises(Unavailable):

@@ -182,6 +182,7 @@ def test_versions_from_before_a_delete_stay_invisible_after_the_document_came_ba
     assert registry.documents.visible_from([KEY.document_id]) == {KEY.document_id: 2}
 
 
+@pytest.mark.parametrize("registry_url", ["sqlite"], indirect=True)
 def test_a_deleted_documents_text_is_in_no_file_of_the_registry(
     registry: Registry, tmp_path: Path
 ) -> None:
