@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from llamaindex_reaktly.errors import ConfigurationError, Unavailable
+from llamaindex_reaktly.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from llamaindex_reaktly.knowledge_base import KnowledgeBase
@@ -68,15 +68,3 @@ def _explained_opening() -> Iterator[None]:
         raise ConfigurationError(
             f"REAKTLY_DATABASE_URL: its driver {error.name!r} is not installed"
         ) from None
-    except _migration_error() as error:
-        raise Unavailable(
-            "the registry's schema is not one that this version knows; it was made by a newer "
-            "one: install the newest llamaindex-reaktly"
-        ) from error
-
-
-def _migration_error() -> type[Exception]:
-    # Imported when something went wrong: Alembic costs every start a fifth of a second.
-    from alembic.util.exc import CommandError
-
-    return CommandError

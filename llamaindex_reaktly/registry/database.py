@@ -64,6 +64,9 @@ class Database:
         except sa.exc.DBAPIError as error:
             self.engine.dispose()
             raise translate(error.orig) from error
+        except Unavailable:
+            self.engine.dispose()
+            raise
         self._prepared: dict[tuple[object, ...], ExpandedState] = {}
         # The last one in is the first one out: its caches are the warmest.
         self._readers: deque[Any] = deque()
@@ -224,6 +227,7 @@ class Database:
                     return
         from alembic import command
         from alembic.config import Config
+        from alembic.util.exc import CommandError
 
         config = Config()
         config.set_main_option("script_location", "llamaindex_reaktly.registry:migrations")
@@ -237,7 +241,13 @@ class Database:
                     sa.text("SELECT pg_advisory_xact_lock(:key)"), {"key": _MIGRATION_LOCK}
                 )
             config.attributes["connection"] = connection
-            command.upgrade(config, "head")
+            try:
+                command.upgrade(config, "head")
+            except CommandError as error:
+                raise Unavailable(
+                    "the registry's schema is not one that this version knows; it was made by a "
+                    "newer one: install the newest llamaindex-reaktly"
+                ) from error
 
 
 class _Job:
