@@ -311,6 +311,7 @@ class KnowledgeBase:
 
     def close(self) -> None:
         """Finish what is being written and release everything. Idempotent."""
+        self._retriever.close()
         self.store.close()
         self.registry.close()
 

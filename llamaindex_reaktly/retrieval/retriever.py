@@ -1,6 +1,8 @@
 """Searching one knowledge base: both legs, what is visible of them, documents in order."""
 
+import functools
 from collections.abc import Callable, Collection, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Protocol
 
 from llamaindex_reaktly.domain import (
@@ -13,7 +15,7 @@ from llamaindex_reaktly.domain import (
 )
 from llamaindex_reaktly.embeddings.protocol import TextEmbedder
 from llamaindex_reaktly.retrieval.ranking import RankedDocument, rank
-from llamaindex_reaktly.stores.protocol import Candidate, Store, StoreQuery
+from llamaindex_reaktly.stores.protocol import Candidate, Store, StoreQuery, Vector
 
 PASSAGES_PER_DOCUMENT = 3
 # Nodes that each leg brings up. More than a page of documents needs, because several
@@ -21,6 +23,7 @@ PASSAGES_PER_DOCUMENT = 3
 MIN_CANDIDATES = 100
 # Documents that visibility is asked about at a time, beyond those that are shown.
 SPARE_DOCUMENTS = 5
+EMBEDDING_THREADS = 4
 
 
 class Visibility(Protocol):
@@ -43,6 +46,13 @@ class Retriever:
         self._store = store
         self._visibility = visibility
         self._query_terms = query_terms
+        self._embedding_threads = ThreadPoolExecutor(
+            EMBEDDING_THREADS, thread_name_prefix="reaktly-embed-query"
+        )
+
+    def close(self) -> None:
+        """End the threads. Idempotent."""
+        self._embedding_threads.shutdown(cancel_futures=True)
 
     def search(self, request: SearchRequest, embedder: TextEmbedder | None) -> SearchResult:
         """The documents that best answer the request, in order of relevance.
@@ -52,7 +62,7 @@ class Retriever:
         wanted = request.offset + request.limit
         vector = terms = None
         if embedder is not None and request.mode is not SearchMode.TEXT:
-            vector = embedder.embed_query(request.query)
+            vector = self._embedding(embedder, request.query)
         if request.mode is not SearchMode.VECTOR:
             languages = self._store.languages(request.knowledge_base_id)
             terms = self._query_terms(request.query, languages)
@@ -69,6 +79,17 @@ class Retriever:
         relevant = [d for d in documents if d.relevance >= request.min_relevance]
         page = relevant[request.offset : wanted]
         return SearchResult(tuple(_hit(request.knowledge_base_id, d) for d in page))
+
+    def _embedding(self, embedder: TextEmbedder, text: str) -> Callable[[], Vector]:
+        """The query's vector, begun in a thread of its own while the store is asked for words."""
+        begun = self._embedding_threads.submit(embedder.embed_query, text)
+
+        @functools.cache
+        def vector() -> Vector:
+            # Where searches queue for the processor, whoever needs the vector makes it.
+            return embedder.embed_query(text) if begun.cancel() else begun.result()
+
+        return vector
 
     def _visible(self, documents: Sequence[RankedDocument], wanted: int) -> list[RankedDocument]:
         """The first `wanted` documents that may be shown, or all if there are fewer."""

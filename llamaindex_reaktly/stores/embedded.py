@@ -20,6 +20,7 @@ from llamaindex_reaktly.stores.bases import Base, OpenBases
 from llamaindex_reaktly.stores.filter_sql import Condition, compile_filter
 from llamaindex_reaktly.stores.lexical import (
     Evidence,
+    LexicalQuery,
     distinct_terms,
     lexical_query,
     matching_nodes,
@@ -248,14 +249,23 @@ def _searched(
 ) -> list[Candidate] | None:
     if not state.nodes or query.candidates < 1:
         return []
+    # The lexical leg first: the query's vector may still be on its way.
+    matching: list[int] = []
+    lexical: LexicalQuery | None = None
+    if query.terms is not None and (terms := distinct_terms(query.terms)):
+        lexical = lexical_query(query.terms, state, _frequencies(base, connection, state, terms))
+        expression = lexical.match_expression(state.nodes)
+        if expression is not None:
+            matching = matching_nodes(connection, expression, condition, query.candidates)
     view: VectorView | None = None
     scores: Vector | None = None
     nearest: Rows = np.empty(0, dtype=np.int64)
-    if query.vector is not None:
-        if len(query.vector) != state.dimension:
+    vector = query.vector
+    if vector is not None:
+        if len(vector) != state.dimension:
             raise EmbedderMismatch(
                 f"the knowledge base holds vectors of {state.dimension} dimensions,"
-                f" not of {len(query.vector)}"
+                f" not of {len(vector)}"
             )
         view = _view(base, connection, state)
         if view is None:
@@ -263,16 +273,11 @@ def _searched(
         allowed = None
         if condition is not None:
             allowed = view.mask(rows.node_ranges(connection, condition))
-        scores = view.scores(query.vector)
+        scores = view.scores(vector)
         nearest = view.best(scores, query.candidates, allowed)
     nodes = nearest
     evidence: Evidence | None = None
-    if query.terms is not None and (terms := distinct_terms(query.terms)):
-        lexical = lexical_query(query.terms, state, _frequencies(base, connection, state, terms))
-        expression = lexical.match_expression(state.nodes)
-        matching: list[int] = []
-        if expression is not None:
-            matching = matching_nodes(connection, expression, condition, query.candidates)
+    if lexical is not None:
         nodes = np.union1d(nearest, np.array(matching, dtype=np.int64))
         evidence = lexical.evidence(connection, nodes)
         kept = np.isin(nodes, nearest)
@@ -284,9 +289,9 @@ def _searched(
         cosines = scores[view.positions(nodes)]
 
     def document_cosine(first_node: int, count: int) -> float:
-        if view is None or query.vector is None:
+        if view is None or scores is None:
             return 0.0
-        return view.document_cosine(query.vector, first_node, count)
+        return view.document_cosine(scores, first_node, count)
 
     found, new = rows.candidates(
         connection, nodes, cosines, document_cosine, evidence, base.documents

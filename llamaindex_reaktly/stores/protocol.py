@@ -8,7 +8,7 @@ All methods block and may be called from several threads at once; callers on an
 event loop use a thread.
 """
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Protocol
@@ -61,7 +61,6 @@ class IndexedNode:
     extra: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
 class StoreQuery:
     """Both legs of a search. A leg that is None is not asked.
 
@@ -70,10 +69,28 @@ class StoreQuery:
     nodes each leg contributes.
     """
 
-    vector: Vector | None = None
-    terms: Mapping[str, Sequence[str]] | None = None
-    filter: Filter | None = None
-    candidates: int = 100
+    __slots__ = ("_vector", "candidates", "filter", "terms")
+
+    def __init__(
+        self,
+        vector: Vector | Callable[[], Vector] | None = None,
+        terms: Mapping[str, Sequence[str]] | None = None,
+        filter: Filter | None = None,  # noqa: A002 - the field's word
+        candidates: int = 100,
+    ) -> None:
+        self._vector = vector
+        self.terms = terms
+        self.filter = filter
+        self.candidates = candidates
+
+    @property
+    def vector(self) -> Vector | None:
+        """The query's vector.
+
+        It may still be on its way: reading it waits, and raises what the embedder raised.
+        A store that has other work to do for the search does that first.
+        """
+        return self._vector() if callable(self._vector) else self._vector
 
 
 @dataclass(frozen=True, slots=True)

@@ -49,7 +49,9 @@ def read_state(connection: sqlite3.Connection) -> State:
 class VectorView:
     """`vectors` (n, dimension) f32 belong to the nodes `rows` (n,), ascending.
 
-    `alive` (n,) tells the nodes that are still there; None when all are.
+    `alive` (n,) tells the nodes that are still there; None when all are. `lengths` are those
+    of documents' summed vectors, by first node, as far as they were asked for: nodes never
+    change, so views that follow each other share them.
     """
 
     change: int
@@ -57,6 +59,7 @@ class VectorView:
     rows: Rows
     vectors: Vector
     alive: NDArray[np.bool_] | None
+    lengths: dict[int, float]
 
     def scores(self, query: Vector) -> Vector:
         """The cosine (n,) of every row with a unit vector, those that are gone included."""
@@ -86,12 +89,17 @@ class VectorView:
         """Where these nodes are in the view, which has all of them."""
         return np.searchsorted(self.rows, nodes)
 
-    def document_cosine(self, query: Vector, first_node: int, nodes: int) -> float:
-        """The cosine of a unit vector with the mean of a document's contiguous nodes."""
+    def document_cosine(self, scores: Vector, first_node: int, nodes: int) -> float:
+        """The cosine of the vector that `scores` are of with the mean of a document's nodes.
+
+        The nodes are contiguous.
+        """
         start = int(np.searchsorted(self.rows, first_node))
-        total = self.vectors[start : start + nodes].sum(axis=0)
-        length = float(np.linalg.norm(total))
-        return float(np.vecdot(total, query)) / length if length else 0.0
+        length = self.lengths.get(first_node)
+        if length is None:
+            total = self.vectors[start : start + nodes].sum(axis=0)
+            length = self.lengths[first_node] = float(np.linalg.norm(total))
+        return float(scores[start : start + nodes].sum()) / length if length else 0.0
 
     def mask(self, ranges: Sequence[tuple[int, int]]) -> NDArray[np.bool_]:
         """(n,) true for the nodes in the ranges (first node, number of nodes)."""
@@ -126,7 +134,7 @@ def brought_up_to_date(
     removed = connection.execute(
         "SELECT first_node, nodes FROM removals WHERE change > ?", (view.change,)
     ).fetchall()
-    alive = view.alive
+    alive, lengths = view.alive, view.lengths
     added_rows, added = _read(connection, view.last_node, state.dimension)
     vectors = _appended(view.vectors, added) if len(added_rows) else view.vectors
     rows = np.concatenate([view.rows, added_rows]) if len(added_rows) else view.rows
@@ -137,13 +145,13 @@ def brought_up_to_date(
         _mark(kept, rows, removed, value=False)
         alive = kept
         if np.count_nonzero(kept) < (1 - _DEAD_SHARE) * len(kept):
-            rows, vectors, alive = rows[kept], vectors[kept], None
-    return VectorView(state.change, state.last_node, rows, vectors, alive)
+            rows, vectors, alive, lengths = rows[kept], vectors[kept], None, {}
+    return VectorView(state.change, state.last_node, rows, vectors, alive, lengths)
 
 
 def _loaded(connection: sqlite3.Connection, state: State) -> VectorView:
     rows, vectors = _read(connection, 0, state.dimension)
-    return VectorView(state.change, state.last_node, rows, vectors, None)
+    return VectorView(state.change, state.last_node, rows, vectors, None, {})
 
 
 def _read(connection: sqlite3.Connection, after: int, dimension: int | None) -> tuple[Rows, Vector]:

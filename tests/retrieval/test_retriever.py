@@ -1,15 +1,26 @@
 """What a search shows of what the store found."""
 
-from collections.abc import Collection, Mapping, Sequence
+import threading
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import cast
 
+import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
 from llamaindex_reaktly.domain import SearchMode, SearchRequest, SourceType
-from llamaindex_reaktly.retrieval.retriever import Retriever
-from llamaindex_reaktly.stores.protocol import Candidate, IndexedDocument, Store, StoreQuery
+from llamaindex_reaktly.embeddings.protocol import TextEmbedder
+from llamaindex_reaktly.retrieval.retriever import EMBEDDING_THREADS, Retriever
+from llamaindex_reaktly.stores.protocol import (
+    Candidate,
+    IndexedDocument,
+    Store,
+    StoreQuery,
+    Vector,
+)
 
 
 class OneLeg:
@@ -58,9 +69,81 @@ def _candidate(number: int, version: int) -> Candidate:
 
 
 def search(store: OneLeg, registry: Registry, *, limit: int, offset: int = 0) -> list[str]:
-    retriever = Retriever(cast("Store", store), registry, lambda _, languages: {"en": ["word"]})
     request = SearchRequest("kb", "word", limit=limit, offset=offset, mode=SearchMode.TEXT)
-    return [hit.document_id for hit in retriever.search(request, None).hits]
+    with retriever_of(store, registry) as retriever:
+        return [hit.document_id for hit in retriever.search(request, None).hits]
+
+
+@contextmanager
+def retriever_of(store: OneLeg, registry: Registry) -> Iterator[Retriever]:
+    retriever = Retriever(cast("Store", store), registry, lambda _, languages: {"en": ["word"]})
+    try:
+        yield retriever
+    finally:
+        retriever.close()
+
+
+class MeetingStore(OneLeg):
+    """Notes when it is asked, and reads the query's vector afterwards."""
+
+    def __init__(self, asked: threading.Barrier) -> None:
+        super().__init__(1)
+        self._asked = asked
+        self.vectors: list[Vector | None] = []
+
+    def search(self, knowledge_base_id: str, query: StoreQuery) -> list[Candidate]:
+        self._asked.wait()
+        self.vectors.append(query.vector)
+        return super().search(knowledge_base_id, query)
+
+
+class MeetingEmbedder:
+    """Has a vector only once the store is asked as well."""
+
+    def __init__(self, asked: threading.Barrier) -> None:
+        self._asked = asked
+
+    def embed_query(self, text: str) -> Vector:
+        self._asked.wait()
+        return VECTOR
+
+
+VECTOR = np.array([1.0, 0.0], dtype=np.float32)
+HYBRID = SearchRequest("kb", "word", limit=1)
+
+
+def test_the_store_looks_for_words_while_the_query_is_embedded() -> None:
+    asked = threading.Barrier(2, timeout=30)
+    store, embedder = MeetingStore(asked), MeetingEmbedder(asked)
+    with retriever_of(store, Registry()) as retriever:
+        assert retriever.search(HYBRID, cast("TextEmbedder", embedder)).hits
+    assert store.vectors == [VECTOR]
+
+
+def test_searches_beyond_the_embedding_threads_embed_by_themselves() -> None:
+    searches = 2 * EMBEDDING_THREADS
+    asked = threading.Barrier(searches, timeout=30)
+
+    class PatientEmbedder:
+        def embed_query(self, text: str) -> Vector:
+            asked.wait()  # for all the others, more than there are threads for it
+            return VECTOR
+
+    store, embedder = OneLegOfVectors(), cast("TextEmbedder", PatientEmbedder())
+    with retriever_of(store, Registry()) as retriever, ThreadPoolExecutor(searches) as pool:
+        found = list(pool.map(lambda _: retriever.search(HYBRID, embedder), range(searches)))
+    assert all(len(result.hits) == 1 for result in found)
+
+
+class OneLegOfVectors(OneLeg):
+    """Reads the vector before it answers."""
+
+    def __init__(self) -> None:
+        super().__init__(1)
+
+    def search(self, knowledge_base_id: str, query: StoreQuery) -> list[Candidate]:
+        assert query.vector is VECTOR
+        return super().search(knowledge_base_id, query)
 
 
 @given(

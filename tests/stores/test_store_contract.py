@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from llamaindex_reaktly.domain import JsonValue, SourceType
-from llamaindex_reaktly.errors import EmbedderMismatch, InvalidRequest
+from llamaindex_reaktly.errors import EmbedderMismatch, InvalidRequest, Unavailable
 from llamaindex_reaktly.filters import And, Comparison, Filter, Not, Operator, Or, Scalar
 from llamaindex_reaktly.stores.embedded import EmbeddedStore
 from llamaindex_reaktly.stores.protocol import (
@@ -303,6 +303,27 @@ def test_candidates_agree_with_a_plain_computation(store: Store) -> None:
 def idf(term: str, corpus: Sequence[Sequence[str]]) -> float:
     having = sum(term in other for other in corpus)
     return math.log1p((len(corpus) - having + 0.5) / (having + 0.5))
+
+
+def test_a_vector_that_is_still_on_its_way_finds_what_it_finds_when_it_is_there(
+    store: Store,
+) -> None:
+    store.replace(KB, [replacement("a", "one"), replacement("b", "two")])
+    late = StoreQuery(vector=lambda: unit(1), terms={"en": ["two"]}, candidates=1)
+    there = StoreQuery(vector=unit(1), terms={"en": ["two"]}, candidates=1)
+    assert store.search(KB, late) == store.search(KB, there) != []
+
+
+def test_a_vector_that_never_comes_fails_its_search_alone(store: Store) -> None:
+    store.replace(KB, [replacement("a", "one")])
+
+    def fail() -> Vector:
+        raise Unavailable("the model is away")
+
+    with pytest.raises(Unavailable, match="the model is away"):
+        store.search(KB, StoreQuery(vector=fail, terms={"en": ["one"]}))
+    store.replace(KB, [replacement("b", "one")])
+    assert len(found_nodes(store, StoreQuery(terms={"en": ["one"]}))) == 2
 
 
 def test_evidence_that_was_not_asked_for_is_nought(store: Store) -> None:
