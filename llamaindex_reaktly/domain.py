@@ -98,6 +98,20 @@ class DocumentKey:
 
 
 @dataclass(frozen=True, slots=True)
+class Origin:
+    """The request that something came by: its id in the logs, and its trace.
+
+    `traceparent` is a W3C trace context (w3.org/TR/trace-context), None without tracing.
+    """
+
+    request_id: str | None = None
+    traceparent: str | None = None
+
+
+NO_ORIGIN = Origin()
+
+
+@dataclass(frozen=True, slots=True)
 class SourceDocument:
     """A document as its owner declared it."""
 

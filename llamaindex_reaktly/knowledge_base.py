@@ -4,6 +4,7 @@ Doors hold one `KnowledgeBase` for all the knowledge bases of a server; each cal
 its own by key. All methods block and may be called from several threads.
 """
 
+import logging
 import shutil
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -40,6 +41,7 @@ from llamaindex_reaktly.retrieval.retriever import Retriever
 from llamaindex_reaktly.settings import Settings
 from llamaindex_reaktly.stores.embedded import EmbeddedStore
 from llamaindex_reaktly.stores.protocol import Store
+from llamaindex_reaktly.tracing import current_origin, span
 
 log = structlog.get_logger(__name__)
 
@@ -103,11 +105,17 @@ class KnowledgeBase:
         Raises `NotFound` for a knowledge base that does not exist (unless the settings
         let the first document create it), `StorageFull` when the disk is near its end.
         """
-        self._require_disk()
-        self._require_knowledge_bases({d.key.knowledge_base_id for d in documents})
-        receipts = self.registry.documents.accept([(d, job_id(d.key)) for d in documents])
-        if not all(receipt.unchanged for receipt in receipts):
-            self.work_bell.ring()
+        with span("submit", documents=len(documents)):
+            self._require_disk()
+            self._require_knowledge_bases({d.key.knowledge_base_id for d in documents})
+            origin = current_origin()
+            receipts = self.registry.documents.accept(
+                [(d, job_id(d.key)) for d in documents], origin
+            )
+            if not all(receipt.unchanged for receipt in receipts):
+                self.work_bell.ring()
+        if origin.request_id is not None:
+            _log_acceptance(receipts)
         return receipts
 
     def delete(self, keys: Sequence[DocumentKey]) -> int:
@@ -117,11 +125,17 @@ class KnowledgeBase:
         registry and index before it returns; by a worker soon after where the store is away
         or where deletes come so fast that wiping each by itself would block everything else.
         """
+        with span("delete", documents=len(keys)):
+            return self._delete(keys)
+
+    def _delete(self, keys: Sequence[DocumentKey]) -> int:
         deleted = set(self.registry.documents.bury({key.document_id for key in keys}))
         by_base: dict[str, set[str]] = {}
         for key in keys:
             if key.document_id in deleted:
                 by_base.setdefault(key.knowledge_base_id, set()).add(key.document_id)
+        if current_origin().request_id is not None:
+            _log_deletion(deleted)
         self._purge(by_base)
         self.done_bell.ring()
         return len(deleted)
@@ -192,7 +206,10 @@ class KnowledgeBase:
 
     def retry(self, document_id: str) -> DocumentStatus:
         """Put a failed document back into the queue; `NotFound` or `Conflict` otherwise."""
-        status = self.registry.documents.retry_one(document_id)
+        origin = current_origin()
+        status = self.registry.documents.retry_one(document_id, origin)
+        if origin.request_id is not None:
+            log.info("document_retried", document_id=document_id)
         self.work_bell.ring()
         return status
 
@@ -234,12 +251,13 @@ class KnowledgeBase:
         Raises `NotFound` for an unknown knowledge base, `ModelMissing` and
         `EmbedderMismatch` when its vectors cannot be compared.
         """
-        info = self.registry.knowledge_bases.get(request.knowledge_base_id)
-        embedder = None
-        if request.mode is not SearchMode.TEXT:
-            embedder = self.embedder(info.embedder)
-            info.require(embedder.identity)
-        return self._retriever.search(request, embedder)
+        with span("search", mode=request.mode.value):
+            info = self.registry.knowledge_bases.get(request.knowledge_base_id)
+            embedder = None
+            if request.mode is not SearchMode.TEXT:
+                embedder = self.embedder(info.embedder)
+                info.require(embedder.identity)
+            return self._retriever.search(request, embedder)
 
     def embedder(self, name: str) -> TextEmbedder:
         """The embedder of that name, loaded on first use."""
@@ -340,6 +358,35 @@ class KnowledgeBase:
             raise NotFound(f"there is no knowledge base {min(missing)!r}")
         for knowledge_base_id in sorted(missing):
             self.registry.knowledge_bases.ensure(knowledge_base_id, embedder=self.settings.embedder)
+
+
+def _log_acceptance(receipts: Sequence[Receipt]) -> None:
+    """A line a request; where it brought many documents, theirs are for `debug` alone."""
+    tell = log.info
+    if len(receipts) != 1:
+        unchanged = sum(receipt.unchanged for receipt in receipts)
+        log.info("documents_accepted", documents=len(receipts), unchanged=unchanged)
+        if not log.is_enabled_for(logging.DEBUG):
+            return
+        tell = log.debug
+    for receipt in receipts:
+        tell(
+            "document_accepted",
+            document_id=receipt.document_id,
+            knowledge_base_id=receipt.key.knowledge_base_id,
+            version=receipt.version,
+            unchanged=receipt.unchanged,
+        )
+
+
+def _log_deletion(document_ids: Collection[str]) -> None:
+    if len(document_ids) == 1:
+        log.info("document_deleted", document_id=next(iter(document_ids)))
+        return
+    log.info("documents_deleted", documents=len(document_ids))
+    if log.is_enabled_for(logging.DEBUG):
+        for document_id in document_ids:
+            log.debug("document_deleted", document_id=document_id)
 
 
 def models_directory(settings: Settings) -> Path:

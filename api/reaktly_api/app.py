@@ -25,7 +25,7 @@ from reaktly_api.facade import Facade
 from reaktly_api.http_metrics import HttpMetrics
 from reaktly_api.middleware.body_limit import BodyLimitMiddleware
 from reaktly_api.middleware.errors import ErrorMiddleware, error_response
-from reaktly_api.middleware.metrics import MetricsMiddleware
+from reaktly_api.middleware.observation import ObservationMiddleware
 from reaktly_api.middleware.request_id import RequestIdMiddleware
 from reaktly_api.operations import Endpoint, House, Operation
 from reaktly_api.rate_limits import RateLimiter
@@ -110,7 +110,7 @@ def _middleware(settings: ApiSettings, metrics: HttpMetrics) -> list[Middleware]
     return [
         Middleware(RequestIdMiddleware),
         *(cors if settings.cors_origins else ()),
-        Middleware(MetricsMiddleware, metrics=metrics),
+        Middleware(ObservationMiddleware, metrics=metrics),
         Middleware(ErrorMiddleware),
         Middleware(BodyLimitMiddleware, max_bytes=settings.max_body_bytes),
     ]

@@ -33,6 +33,8 @@ M = TypeVar("M", bound=BaseModel)
 UNKNOWN_CALLER_BYTES = 256 * 1024
 MAX_REPORTED_PROBLEMS = 5
 JSON_TYPE = "application/json"
+# Where a request's scope holds its `Call`, for those who tell of the request.
+CALL = "reaktly_api.call"
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,6 +196,7 @@ class Endpoint:
         operation, threads = self._operation, self._house.threads
         headers = Headers(scope=scope)
         call = Call(self._house, headers, scope["path_params"], scope["query_string"])
+        scope[CALL] = call
         if any("\x00" in value for value in call.path_parameters.values()):
             raise NotFound("there is nothing at this path")
         token = presented_token(headers) if operation.scopes else None

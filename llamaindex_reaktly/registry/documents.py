@@ -17,10 +17,12 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
 from llamaindex_reaktly.domain import (
+    NO_ORIGIN,
     ContentType,
     DocumentKey,
     DocumentState,
     DocumentStatus,
+    Origin,
     Outcome,
     Priority,
     Receipt,
@@ -97,11 +99,14 @@ class Documents:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def accept(self, batch: Sequence[tuple[SourceDocument, str]]) -> list[Receipt]:
+    def accept(
+        self, batch: Sequence[tuple[SourceDocument, str]], origin: Origin = NO_ORIGIN
+    ) -> list[Receipt]:
         """Make each document the wanted version of itself; durable on return.
 
-        `batch` pairs documents with their job ids. The answers are in the order of the
-        batch; where it holds a document twice, the last one wins.
+        `batch` pairs documents with their job ids; those that change are `origin`'s from
+        then on. The answers are in the order of the batch; where it holds a document twice,
+        the last one wins.
         """
         if not batch:
             return []
@@ -116,7 +121,9 @@ class Documents:
         for document_id, (document, _) in zip(ids, batch, strict=True):
             row = known.get(document_id)
             if row is None or not _is_unchanged(document, row):
-                return self._database.write(lambda connection: self._accept(connection, batch, ids))
+                return self._database.write(
+                    lambda connection: self._accept(connection, batch, ids, origin)
+                )
             receipts.append(Receipt(document_id, document.key, row.version, unchanged=True))
         # Most re-pushes change nothing: they have at most an outcome to record, and the
         # next time not even that.
@@ -129,6 +136,7 @@ class Documents:
         connection: sa.Connection,
         batch: Sequence[tuple[SourceDocument, str]],
         ids: Sequence[str],
+        origin: Origin,
     ) -> list[Receipt]:
         now = self._database.now(connection)
         known = _known(connection, ids, lock=not self._database.is_sqlite)
@@ -143,7 +151,7 @@ class Documents:
                 receipts.append(Receipt(document_id, document.key, row.version, unchanged=True))
                 continue
             version = 1 if row is None else row.version + 1
-            values = _row(document, document_id, job_id, version, now)
+            values = _row(document, document_id, job_id, version, now, origin)
             changed[document_id] = values
             payload[document_id] = _payload(document, document_id)
             known[document_id] = _Known(
@@ -194,6 +202,8 @@ class Documents:
                         title="",
                         url=None,
                         characters=0,
+                        request_id=None,
+                        traceparent=None,
                     )
                     .returning(documents.c.document_id)
                 )
@@ -280,7 +290,7 @@ class Documents:
             )
         return None if row is None else StoredContent(status_of(row), document_of(row, row))
 
-    def retry(self, document_ids: Collection[str]) -> int:
+    def retry(self, document_ids: Collection[str], origin: Origin = NO_ORIGIN) -> int:
         """Put failed documents back into the queue; how many there were."""
         if not document_ids:
             return 0
@@ -300,6 +310,8 @@ class Documents:
                         attempts=0,
                         error=None,
                         finished_at=None,
+                        request_id=origin.request_id,
+                        traceparent=origin.traceparent,
                     )
                 ).rowcount
                 for some in _slices(list(document_ids))
@@ -307,12 +319,12 @@ class Documents:
 
         return self._database.write(update)
 
-    def retry_one(self, document_id: str) -> DocumentStatus:
+    def retry_one(self, document_id: str, origin: Origin = NO_ORIGIN) -> DocumentStatus:
         """Put a failed document back into the queue.
 
         Raises `NotFound` if it is unknown, `Conflict` if it has not failed.
         """
-        if not self.retry([document_id]):
+        if not self.retry([document_id], origin):
             status = self.status(document_id)
             if status is None:
                 raise NotFound("there is no such document")
@@ -347,6 +359,8 @@ class Documents:
                     indexed_version=None,
                     attempts=0,
                     error=None,
+                    request_id=None,
+                    traceparent=None,
                 )
             ).rowcount
 
@@ -446,7 +460,12 @@ def _is_unchanged(document: SourceDocument, row: _Known) -> bool:
 
 
 def _row(
-    document: SourceDocument, document_id: str, job_id: str, version: int, now: float
+    document: SourceDocument,
+    document_id: str,
+    job_id: str,
+    version: int,
+    now: float,
+    origin: Origin,
 ) -> dict[str, object]:
     return {
         "document_id": document_id,
@@ -470,6 +489,8 @@ def _row(
         "title": document.title,
         "url": document.url,
         "characters": len(document.content),
+        "request_id": origin.request_id,
+        "traceparent": origin.traceparent,
     }
 
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
-from llamaindex_reaktly.domain import DocumentState, Outcome, SourceDocument
+from llamaindex_reaktly.domain import DocumentState, Origin, Outcome, SourceDocument
 from llamaindex_reaktly.registry.database import Database
 from llamaindex_reaktly.registry.documents import document_of
 from llamaindex_reaktly.registry.schema import counters, documents, payloads
@@ -32,6 +32,9 @@ class Claim:
     rank: int
     attempts: int
     token: str
+    queued_at: float
+    claimed_at: float
+    origin: Origin
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +115,9 @@ class IngestionQueue:
                     rank=row["queue_rank"],
                     attempts=row["attempts"],
                     token=token,
+                    queued_at=row["queued_at"],
+                    claimed_at=now,
+                    origin=Origin(row["request_id"], row["traceparent"]),
                 )
                 for row in rows
             ]

@@ -58,6 +58,9 @@ documents = sa.Table(
     sa.Column("attempts", sa.Integer, nullable=False),
     sa.Column("finished_at", sa.Double),
     sa.Column("purged", sa.Boolean, nullable=False),
+    # The request that put it into the queue last, so that its worker can name it.
+    sa.Column("request_id", sa.Text),
+    sa.Column("traceparent", sa.Text),
     # Who is at it. The token fences: only the claim that got it may finish with it.
     sa.Column("lease_token", sa.Text),
     sa.Column("lease_until", sa.Double),
@@ -81,6 +84,22 @@ payloads = sa.Table(
     sa.Column("document_id", sa.Text, primary_key=True),
     sa.Column("declared", sa.Text, nullable=False),
     sa.Column("content", sa.Text, nullable=False),
+)
+
+# Workers that run now, and those that died without a word; for people and for alerts.
+workers = sa.Table(
+    "workers",
+    metadata,
+    sa.Column("worker_id", sa.Text, primary_key=True),
+    sa.Column("host", sa.Text, nullable=False),
+    sa.Column("pid", sa.Integer, nullable=False),
+    sa.Column("started_at", sa.Double, nullable=False),
+    sa.Column("seen_at", sa.Double, nullable=False),
+    # It will be heard of again before so many seconds have passed, if it lives.
+    sa.Column("silence_seconds", sa.Double, nullable=False),
+    # Since when it claims nothing, and why; None while it works.
+    sa.Column("paused_since", sa.Double),
+    sa.Column("pause_reason", sa.Text),
 )
 
 api_keys = sa.Table(

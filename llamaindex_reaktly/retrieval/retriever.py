@@ -16,6 +16,7 @@ from llamaindex_reaktly.domain import (
 from llamaindex_reaktly.embeddings.protocol import TextEmbedder
 from llamaindex_reaktly.retrieval.ranking import RankedDocument, rank
 from llamaindex_reaktly.stores.protocol import Candidate, Store, StoreQuery, Vector
+from llamaindex_reaktly.tracing import in_this_trace, span
 
 PASSAGES_PER_DOCUMENT = 3
 # Nodes that each leg brings up. More than a page of documents needs, because several
@@ -69,8 +70,12 @@ class Retriever:
         candidates = max(MIN_CANDIDATES, 4 * wanted)
         while True:
             query = StoreQuery(vector, terms, request.filters, candidates)
-            found = self._store.search(request.knowledge_base_id, query)
-            documents = self._visible(rank(found, request.mode), wanted)
+            with span("search.store"):
+                found = self._store.search(request.knowledge_base_id, query)
+            with span("search.rank"):
+                ranked = rank(found, request.mode)
+            with span("search.visibility"):
+                documents = self._visible(ranked, wanted)
             # Documents of many nodes, or ones just deleted, may leave too few: ask for more,
             # as long as a leg was cut off rather than exhausted.
             if len(documents) >= wanted or len(found) < candidates:
@@ -82,12 +87,17 @@ class Retriever:
 
     def _embedding(self, embedder: TextEmbedder, text: str) -> Callable[[], Vector]:
         """The query's vector, begun in a thread of its own while the store is asked for words."""
-        begun = self._embedding_threads.submit(embedder.embed_query, text)
+
+        def embed() -> Vector:
+            with span("search.embed"):
+                return embedder.embed_query(text)
+
+        begun = self._embedding_threads.submit(in_this_trace(embed))
 
         @functools.cache
         def vector() -> Vector:
             # Where searches queue for the processor, whoever needs the vector makes it.
-            return embedder.embed_query(text) if begun.cancel() else begun.result()
+            return embed() if begun.cancel() else begun.result()
 
         return vector
 

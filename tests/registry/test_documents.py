@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from llamaindex_reaktly.domain import (
     DocumentKey,
     DocumentState,
+    Origin,
     Outcome,
     SourceDocument,
     SourceType,
@@ -18,7 +19,7 @@ from llamaindex_reaktly.domain import (
 from llamaindex_reaktly.errors import Conflict, InvalidRequest
 from llamaindex_reaktly.registry.ingestion_queue import Verdict
 from llamaindex_reaktly.registry.registry import Registry
-from llamaindex_reaktly.registry.schema import payloads
+from llamaindex_reaktly.registry.schema import documents, payloads
 
 KEY = DocumentKey("kb", "integration:int", "a")
 DOCUMENT = SourceDocument(KEY, SourceType.ARTICLE, "Title", "Some text.")
@@ -289,3 +290,24 @@ def test_two_different_keys_never_have_one_document_id(
 def test_a_boundary_moved_between_two_parts_makes_another_key(a: str, b: str, c: str) -> None:
     assert DocumentKey("kb", a, b + c).document_id != DocumentKey("kb", a + b, c).document_id
     assert DocumentKey(a + b, "s", c).document_id != DocumentKey(a, "s", b + c).document_id
+
+
+def test_a_deleted_or_rebuilt_document_is_no_requests_any_more(registry: Registry) -> None:
+    deleted = replace(DOCUMENT, key=replace(KEY, external_id="b"))
+    origin = Origin("r-1", "00-" + "1" * 32 + "-" + "2" * 16 + "-01")
+    registry.documents.accept([(DOCUMENT, "j"), (deleted, "j")], origin)
+    registry.documents.requeue_all("kb")
+    registry.documents.bury([deleted.key.document_id])
+    with registry.database.read() as connection:
+        rows = connection.execute(sa.select(documents.c.request_id, documents.c.traceparent))
+        assert [tuple(row) for row in rows] == [(None, None)] * 2
+
+
+def test_a_retry_makes_the_document_the_retrying_requests(registry: Registry) -> None:
+    registry.documents.accept([(DOCUMENT, "j")], Origin("r-1"))
+    claims = registry.queue.claim(limit=1, characters=1, lease_seconds=60)
+    assert claims[0].origin == Origin("r-1")
+    registry.queue.settle([Verdict(claims[0], error="bad")], {})
+    registry.documents.retry_one(KEY.document_id, Origin("r-2"))
+    (again,) = registry.queue.claim(limit=1, characters=1, lease_seconds=60)
+    assert again.origin == Origin("r-2")
