@@ -12,6 +12,7 @@ sys.path.append(str(Path(__file__).parents[1]))
 
 from llamaindex_reaktly.registry.registry import Registry
 from scripts.postgresql import NotInstalled, PostgreSQL
+from scripts.weaviate_server import WeaviateMissing, WeaviateServer
 
 MIGRATED = "migrated"
 
@@ -28,6 +29,19 @@ def postgresql() -> Iterator[PostgreSQL]:
     with server:
         server.execute(f"CREATE DATABASE {MIGRATED} TEMPLATE template0")
         Registry(server.url(MIGRATED)).close()
+        yield server
+
+
+@pytest.fixture(scope="session")
+def weaviate_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[WeaviateServer]:
+    """A server for all tests; each has collections of its own on it."""
+    try:
+        server = WeaviateServer(tmp_path_factory.mktemp("weaviate") / "data")
+    except WeaviateMissing as error:
+        if os.environ.get("CI") == "true":
+            pytest.fail(str(error))
+        pytest.skip(str(error))
+    with server:
         yield server
 
 
