@@ -17,6 +17,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 
 EDITABLE ?=
 COVERAGE ?=
+KILLS ?= 300
 ARGS ?=
 
 MODEL_RECIPE := llamaindex_reaktly/embeddings/minilm_graph.py llamaindex_reaktly/embeddings/minilm_weights.py
@@ -27,7 +28,7 @@ PROJECT_SOURCES := pyproject.toml README.md LICENSE THIRD_PARTY_NOTICES.md \
 PROJECT := $(STAMPS)/project-$(if $(EDITABLE),editable,wheel)
 MODEL := $(STAMPS)/model
 
-.PHONY: help demo setup serve test check docs bench build clean
+.PHONY: help demo setup serve test torture check docs bench build clean
 
 help: ## list the verbs
 	@sed -n 's/^\([a-z][a-z-]*\):.*## \(.*\)/  make \1|\2/p' Makefile | awk -F'|' '{ printf "%-14s %s\n", $$1, $$2 }'
@@ -48,6 +49,10 @@ test: setup ## run the tests (ARGS="-k words" narrows, COVERAGE=1 reports covera
 	@echo "==> test: against the $(if $(EDITABLE),source tree,installed wheel)"
 	@$(if $(COVERAGE),$(BIN)/coverage erase; $(BIN)/coverage run $(BIN)/pytest,$(BIN)/pytest) $(ARGS)
 	@$(if $(COVERAGE),$(BIN)/coverage combine -q && $(BIN)/coverage report,true)
+
+torture: setup ## kill and fault tests (KILLS=n on each registry; hours with the default 300)
+	@echo "==> torture: $(KILLS) kills on each registry, and every other fault"
+	@$(BIN)/python -m torture --kills $(KILLS) $(ARGS)
 
 check: setup ## format, lint, types, import contracts, licences, docs
 	@echo "==> check: format"; $(BIN)/ruff format --check .

@@ -1,0 +1,108 @@
+"""Torture the product and judge it.
+
+    python -m torture                          every scenario
+    python -m torture kills --kills 300        one of them
+    python -m torture kills --seed 4711        with the schedule of an earlier run
+
+The last line of each scenario holds its figures. Exit code 0: everything acknowledged was
+as it must be; 1: something was not, and the line names the seed; 2: a scenario could not be
+carried out.
+"""
+
+import argparse
+import random
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from benchmarks.machine import describe_machine
+from benchmarks.results import Result, section, write_sections
+from scripts.postgresql import NotInstalled
+from torture.fleet import TortureFailed
+from torture.outcome import Outcome
+from torture.registries import RegistryKind, servers_of
+from torture.scenarios import ABOUT, SCENARIOS, Context, NotPossible
+
+_SECTION = "torture"
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the scenarios; the exit code is the worst of them."""
+    parser = argparse.ArgumentParser(
+        prog="python -m torture", description="Torture the product and judge it."
+    )
+    parser.add_argument("names", nargs="*", metavar="SCENARIO", help=", ".join(SCENARIOS))
+    parser.add_argument("--kills", type=int, default=30, help="kills on each registry (30)")
+    parser.add_argument("--minutes", type=float, help="of soaking (a fifth of the kills)")
+    parser.add_argument("--seed", type=int, help="of an earlier run, to repeat its schedule")
+    parser.add_argument("--registry", choices=list(RegistryKind), help="only this one (both)")
+    parser.add_argument("--record", action="store_true", help="keep figures in RESULTS.md")
+    options = parser.parse_args(arguments)
+    unknown = set(options.names) - set(SCENARIOS)
+    if unknown:
+        parser.error(f"there is no scenario {min(unknown)!r}; there are {', '.join(SCENARIOS)}")
+    seed = random.SystemRandom().randrange(1_000_000) if options.seed is None else options.seed
+    minutes = options.kills / 5 if options.minutes is None else options.minutes
+    machine = describe_machine()
+    code = 0
+    results: list[Result] = []
+    for name, scenario in SCENARIOS.items():
+        if options.names and name not in options.names:
+            continue
+        for kind in scenario.registries:
+            if options.registry in (None, kind):
+                context = Context(seed, options.kills, minutes, kind)
+                done, outcome = _run(name, scenario.run, context)
+                code = max(code, done)
+                if outcome is not None:
+                    results += outcome.results()
+    if options.record and results:
+        write_sections({_SECTION: section(_SECTION, ABOUT, results, machine)}, (_SECTION,))
+    return code
+
+
+def _run(
+    name: str, run: Callable[[Context], Outcome], context: Context
+) -> tuple[int, Outcome | None]:
+    title = f"{name} on {context.registry}"
+    print(f"==> torture: {title}, seed {context.seed}", flush=True)
+    folder = Path(tempfile.mkdtemp(prefix="reaktly-torture-"))
+    again = f"python -m torture {name} --registry {context.registry} --seed {context.seed}"
+    kept = True
+    try:
+        with servers_of(context.registry) as servers:
+            outcome = run(context.within(folder, servers, _say))
+        kept = not outcome.holds
+    except (NotPossible, NotInstalled) as error:
+        kept = False
+        print(f"!!!!! {title} WAS NOT RUN: {error}", file=sys.stderr, flush=True)
+        return 2, None
+    except TortureFailed as error:
+        print(f"!!!!! {title} could not be carried out: {error}", file=sys.stderr, flush=True)
+        print(f"      again: {again} --kills {context.kills}; files: {folder}", file=sys.stderr)
+        return 2, None
+    finally:
+        if not kept:
+            _remove(folder)
+    print(outcome.line(), flush=True)
+    if outcome.holds:
+        return 0, outcome
+    print(outcome.explanation(), file=sys.stderr)
+    print(f"      again: {again} --kills {context.kills}; files: {folder}", file=sys.stderr)
+    return 1, outcome
+
+
+def _say(sentence: str) -> None:
+    print(f"    {time.strftime('%H:%M:%S')} {sentence}", flush=True)
+
+
+def _remove(folder: Path) -> None:
+    import shutil
+
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,84 @@
+"""The scenarios by name, and what each is given."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from torture.fencing import fencing
+from torture.fleet import SERVED, SPREAD, Server, Shape, TortureFailed
+from torture.outcome import Outcome
+from torture.registries import RegistryKind
+from torture.storm import storm
+
+ABOUT = "Kills and other faults from outside, judged by an oracle of acknowledged states."
+
+
+class NotPossible(TortureFailed):
+    """This machine does not allow what the scenario does; the message says what."""
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """What a scenario is given: its seed, its size, its registry and a place for its files."""
+
+    seed: int
+    kills: int
+    minutes: float
+    registry: RegistryKind
+    directory: Path = Path()
+    servers: Sequence[Server] = ()
+    show: Callable[[str], object] = field(default=print)
+
+    def within(
+        self, directory: Path, servers: Sequence[Server], show: Callable[[str], object]
+    ) -> "Context":
+        """The same, with what is there only while it runs."""
+        return replace(self, directory=directory, servers=servers, show=show)
+
+
+@dataclass(frozen=True, slots=True)
+class Scenario:
+    """One scenario, and the registries that it makes sense on."""
+
+    run: Callable[[Context], Outcome]
+    registries: Sequence[RegistryKind] = tuple(RegistryKind)
+
+
+def _kills(context: Context) -> Outcome:
+    # As it is run on each: one server with its worker, or a fleet on a shared registry.
+    shape = SERVED if context.registry is RegistryKind.SQLITE else SPREAD
+    return _storm(context, "kills", shape)
+
+
+def _fleet_kills(context: Context) -> Outcome:
+    return _storm(context, "fleet-kills", SPREAD)
+
+
+def _storm(context: Context, name: str, shape: Shape) -> Outcome:
+    return storm(
+        context.directory,
+        scenario=f"{name} on {context.registry}",
+        shape=shape,
+        servers=context.servers,
+        seed=context.seed,
+        number=context.kills,
+        show=context.show,
+    )
+
+
+def _fencing(context: Context) -> Outcome:
+    return fencing(
+        context.directory,
+        scenario=f"fencing on {context.registry}",
+        servers=context.servers,
+        seed=context.seed,
+        rounds=max(2, context.kills // 20),
+        show=context.show,
+    )
+
+
+SCENARIOS: Mapping[str, Scenario] = {
+    "kills": Scenario(_kills),
+    "fleet-kills": Scenario(_fleet_kills, (RegistryKind.SQLITE,)),
+    "fencing": Scenario(_fencing),
+}
