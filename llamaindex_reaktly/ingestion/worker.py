@@ -14,7 +14,6 @@ import threading
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 import structlog
@@ -26,7 +25,9 @@ from llamaindex_reaktly.errors import (
     NotFound,
     ReaktlyError,
 )
+from llamaindex_reaktly.ingestion.journal import Journal
 from llamaindex_reaktly.ingestion.preparation import PreparedDocument, PreparedNode, Preparer
+from llamaindex_reaktly.ingestion.pulse import Pulse
 from llamaindex_reaktly.knowledge_base import KnowledgeBase
 from llamaindex_reaktly.registry.ingestion_queue import Claim, Verdict
 from llamaindex_reaktly.settings import Settings
@@ -97,6 +98,13 @@ class Worker:
         self._stopping = threading.Event()
         self._listener = self._knowledge_base.work_bell.listen()
         self._in_flight = _InFlight()
+        self._journal = Journal()
+        self._pulse = Pulse(
+            self._knowledge_base.registry,
+            settings.lease_seconds,
+            tokens=self._in_flight.snapshot,
+            counts=self._journal.take_counts,
+        )
         self._ahead_pool = ThreadPoolExecutor(1, thread_name_prefix="prepare")
         self._settle_pool = ThreadPoolExecutor(1, thread_name_prefix="settle")
         self._ahead: Future[_Batch | None] | None = None
@@ -106,11 +114,12 @@ class Worker:
     def run(self) -> None:
         """Work until `stop` is called; what is claimed then is finished or given back."""
         log.info("worker_started", pid=os.getpid())
-        with self._heartbeat():
+        with self._pulse.beating():
             while not self._stopping.is_set():
                 try:
                     batch = self._take_ahead() or self._next_batch()
                     if batch is None:
+                        self._pulse.resume()
                         self._rest()
                         continue
                     self._ahead = self._ahead_pool.submit(self._next_batch)
@@ -118,6 +127,7 @@ class Worker:
                     self._settled()
                     self._purge_deleted()
                     self._pause = 0.0
+                    self._pulse.resume()
                 except ReaktlyError as error:
                     self._back_off(error)
             with contextlib.suppress(ReaktlyError):
@@ -127,7 +137,7 @@ class Worker:
 
     def work_off_everything(self) -> None:
         """Process what is queued now and return; for programs without a worker process."""
-        with self._heartbeat():
+        with self._pulse.beating():
             while (batch := self._next_batch()) is not None:
                 self._work_off(batch)
                 self._settled()
@@ -164,6 +174,7 @@ class Worker:
         if not claims:
             return None
         self._in_flight.add(claims)
+        self._journal.claimed(claims)
         started = time.monotonic()
         prepared: list[PreparedDocument] = []
         refused: list[Verdict] = []
@@ -183,8 +194,11 @@ class Worker:
         return _Batch(prepared, refused, claims[0].rank)
 
     def _prepare(self, claim: Claim) -> PreparedDocument | Verdict:
+        started = time.time()
         try:
-            return self._preparer.prepare(claim)
+            prepared = self._preparer.prepare(claim)
+            self._journal.done("parse", [claim], started)
+            return prepared
         except (ConfigurationError, EmbedderMismatch, NotFound) as error:
             # Something is wrong with this knowledge base alone: the others go on.
             return Verdict(claim, error=error.message)
@@ -196,6 +210,7 @@ class Worker:
             return Verdict(claim, error="the content could not be processed")
 
     def _work_off(self, batch: _Batch) -> None:
+        began = time.time()
         started = time.monotonic()
         waiting = list(batch.prepared)
         embedded = 0
@@ -204,6 +219,7 @@ class Worker:
                 self._preparer.embed(nodes)
                 embedded += len(nodes)
                 ready = list(itertools.takewhile(lambda p: p.is_embedded, waiting))
+                self._journal.done("embed", [p.claim for p in ready], began)
                 del waiting[: len(ready)]
                 self._settle(ready, batch.refused, embedded, started)
                 started, embedded, batch.refused = time.monotonic(), 0, []
@@ -263,6 +279,7 @@ class Worker:
         self, ready: list[PreparedDocument], refused: list[Verdict], counts: dict[str, int]
     ) -> None:
         claims = [p.claim for p in ready] + [v.claim for v in refused]
+        started = time.time()
         try:
             by_base: dict[str, list[PreparedDocument]] = {}
             for prepared in ready:
@@ -272,8 +289,14 @@ class Worker:
             verdicts = refused + [Verdict(p.claim, chunks=len(p.nodes)) for p in ready]
             fallen = self._queue.settle(
                 verdicts,
-                {**counts, "documents_indexed": len(ready), "documents_failed": len(refused)},
+                {
+                    **self._journal.take_counts(),
+                    **counts,
+                    "documents_indexed": len(ready),
+                    "documents_failed": len(refused),
+                },
             )
+            self._journal.settled(verdicts, fallen, started)
             self._clean_up(fallen)
         except ReaktlyError as error:
             self._release(claims, error.message)
@@ -303,6 +326,7 @@ class Worker:
 
     def _release(self, claims: Sequence[Claim], reason: str | None = None) -> None:
         if claims:
+            self._journal.released(claims, reason)
             try:
                 self._queue.release(claims, reason)
             finally:
@@ -314,31 +338,12 @@ class Worker:
 
     def _back_off(self, error: ReaktlyError) -> None:
         """Store, model or registry are away: wait, longer each time, and try again."""
+        self._journal.count("ingestion_pauses")
+        self._pulse.pause(error.message)
         self._pause = min(max(self._pause * 2, FIRST_PAUSE_SECONDS), LONGEST_PAUSE_SECONDS)
         seconds = self._pause * random.uniform(0.5, 1.0)  # noqa: S311 - spreads workers
         log.warning("ingestion_paused", reason=error.message, seconds=round(seconds, 2))
         self._stopping.wait(seconds)
-
-    @contextmanager
-    def _heartbeat(self) -> Iterator[None]:
-        over = threading.Event()
-
-        def beat() -> None:
-            while not over.wait(self._settings.lease_seconds / 3):
-                tokens = self._in_flight.snapshot()
-                if tokens:
-                    try:
-                        self._queue.extend(tokens, self._settings.lease_seconds)
-                    except ReaktlyError as error:
-                        log.warning("heartbeat_missed", reason=error.message)
-
-        thread = threading.Thread(target=beat, name="heartbeat", daemon=True)
-        thread.start()
-        try:
-            yield
-        finally:
-            over.set()
-            thread.join()
 
 
 def _slices(prepared: list[PreparedDocument]) -> Iterator[list[PreparedNode]]:

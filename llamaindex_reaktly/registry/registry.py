@@ -5,6 +5,7 @@ from llamaindex_reaktly.registry.documents import Documents
 from llamaindex_reaktly.registry.ingestion_queue import IngestionQueue
 from llamaindex_reaktly.registry.keys import Keys
 from llamaindex_reaktly.registry.knowledge_bases import KnowledgeBases
+from llamaindex_reaktly.registry.workers import Workers
 
 
 class Registry:
@@ -19,6 +20,7 @@ class Registry:
         self.documents = Documents(self.database)
         self.queue = IngestionQueue(self.database)
         self.keys = Keys(self.database)
+        self.workers = Workers(self.database)
 
     def close(self) -> None:
         """Finish what is being written and release the connections. Idempotent."""
