@@ -29,7 +29,6 @@ from llamaindex_reaktly.domain import (
     SourceDocument,
     StoredContent,
 )
-from llamaindex_reaktly.doorbell import Doorbell
 from llamaindex_reaktly.embeddings.catalogue import load_embedder
 from llamaindex_reaktly.embeddings.protocol import TextEmbedder
 from llamaindex_reaktly.errors import NotFound, ReaktlyError, StorageFull
@@ -88,8 +87,8 @@ class KnowledgeBase:
         self.registry = Registry(settings.registry_url)
         self.store = store or EmbeddedStore(self.data_dir / "index")
         self.purger = Purger(self.registry, self.store)
-        self.work_bell = Doorbell(self.data_dir / "bells", "work")
-        self.done_bell = Doorbell(self.data_dir / "bells", "done")
+        self.work_bell = self.registry.database.bell("work")
+        self.done_bell = self.registry.database.bell("done")
         self._load_embedder = embedder_loader or (
             lambda name: load_embedder(name, models_dir=models_directory(settings))
         )
@@ -112,8 +111,6 @@ class KnowledgeBase:
             receipts = self.registry.documents.accept(
                 [(d, job_id(d.key)) for d in documents], origin
             )
-            if not all(receipt.unchanged for receipt in receipts):
-                self.work_bell.ring()
         if origin.request_id is not None:
             _log_acceptance(receipts)
         return receipts
@@ -137,15 +134,13 @@ class KnowledgeBase:
         if current_origin().request_id is not None:
             _log_deletion(deleted)
         self._purge(by_base)
-        self.done_bell.ring()
         return len(deleted)
 
     def delete_source(self, knowledge_base_id: str, source: str) -> int:
         """Delete all documents of a source; how many there were."""
-        ids = self.registry.documents.ids_of_source(knowledge_base_id, source)
+        ids = self.registry.documents.ids(knowledge_base_id, source)
         deleted = set(self.registry.documents.bury(ids))
         self._purge({knowledge_base_id: deleted} if deleted else {})
-        self.done_bell.ring()
         return len(deleted)
 
     def _purge(self, by_base: Mapping[str, set[str]]) -> None:
@@ -210,14 +205,11 @@ class KnowledgeBase:
         status = self.registry.documents.retry_one(document_id, origin)
         if origin.request_id is not None:
             log.info("document_retried", document_id=document_id)
-        self.work_bell.ring()
         return status
 
     def retry_failed(self, knowledge_base_id: str | None = None) -> int:
         """Put all failed documents of a knowledge base, or of all, back into the queue."""
-        retried = self.registry.documents.retry_all(knowledge_base_id)
-        self.work_bell.ring()
-        return retried
+        return self.registry.documents.retry_all(knowledge_base_id)
 
     def estimate_seconds(self, documents: int) -> float:
         """How long until so many more documents are searchable, by the measured rate."""
@@ -289,9 +281,7 @@ class KnowledgeBase:
         info = self.registry.knowledge_bases.get(knowledge_base_id)
         self.store.drop(knowledge_base_id)
         self.registry.knowledge_bases.reset_embedder(knowledge_base_id, info.embedder)
-        queued = self.registry.documents.requeue_all(knowledge_base_id)
-        self.work_bell.ring()
-        return queued
+        return self.registry.documents.requeue_all(knowledge_base_id)
 
     def authenticate(self, token: str) -> ApiKey | None:
         """The key of that token; None if it is unknown, expired or revoked."""

@@ -30,7 +30,7 @@ SUPERUSER = "postgres"
 
 # What a crash of the machine may cost does not matter to most tests. `full_page_writes`
 # stays: it is what a kill of the server, which does matter, could need.
-_FLEETING = ("-c", "fsync=off", "-c", "synchronous_commit=off")
+_FLEETING = ("-c", "fsync=off")
 
 
 class NotInstalled(Exception):

@@ -302,7 +302,6 @@ class Worker:
             self._release(claims, error.message)
             raise
         self._in_flight.remove(claims)
-        self._knowledge_base.done_bell.ring()
 
     def _clean_up(self, fallen: list[Claim]) -> None:
         """Take out again what was deleted while it was being put in."""

@@ -1,63 +1,58 @@
 """The registry's database: one engine, short reads, and one thread that writes in groups.
 
-SQLite and PostgreSQL run the same code; what differs between them is in this file.
+SQLite and PostgreSQL run the same code; what differs between them is in this file, in
+`engines` and in the doorbells.
 """
 
 import queue
 import threading
 import time
-from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections import Counter, deque
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, TypeVar
 
 import sqlalchemy as sa
 import structlog
-from sqlalchemy.pool import ConnectionPoolEntry
+from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.sql.compiler import ExpandedState, SQLCompiler
 
-from llamaindex_reaktly.errors import ReaktlyError, StorageFull, Unavailable
+from llamaindex_reaktly.doorbell import Doorbell, PipeDoorbell
+from llamaindex_reaktly.errors import Unavailable
+from llamaindex_reaktly.registry import engines
+from llamaindex_reaktly.registry.engines import translate
 from llamaindex_reaktly.registry.migrations import HEAD
+from llamaindex_reaktly.registry.notifications import NotificationDoorbell, channel
+from llamaindex_reaktly.registry.schema import counters
 
 log = structlog.get_logger(__name__)
 
 T = TypeVar("T")
 
-# How many waiting writes one commit takes with it. A group is as long as the disk's
-# last flush made it; the bound only keeps one transaction from growing without end.
+# How many waiting writes one commit takes with it, and after how many documents it takes no
+# further one. A group is as long as the disk's last flush made it; the bounds only keep one
+# transaction from growing without end.
 MAX_GROUP = 128
+MAX_GROUP_DOCUMENTS = 2_000
+# How often a group is tried that met another process's transaction, which cannot be waited for.
+MAX_TRIES = 5
 
 # Statements with longer lists are prepared each time, so that what is kept stays small.
 MAX_KEPT_PARAMETERS = 128
 
-_SQLITE_PRAGMAS = (
-    "PRAGMA journal_mode = WAL",
-    "PRAGMA synchronous = FULL",
-    "PRAGMA secure_delete = ON",
-    "PRAGMA busy_timeout = 10000",
-    "PRAGMA temp_store = MEMORY",
-    "PRAGMA journal_size_limit = 67108864",
-)
-_SQLITE_FULL = ("disk is full", "disk I/O error")
+BELLS = ("work", "done")
 
 # Serialises migrations of several processes on PostgreSQL; any constant will do.
 _MIGRATION_LOCK = 7_295_811_402
-
-
-def translate(error: BaseException | None) -> ReaktlyError:
-    """What the driver's error means to a caller, without the driver's words."""
-    text = str(error)
-    if any(mark in text for mark in _SQLITE_FULL) or "No space left" in text:
-        return StorageFull("the registry's disk is full; nothing was accepted")
-    return Unavailable("the registry cannot be reached at the moment")
 
 
 class Database:
     """An open registry database, migrated to the newest schema. Close it when done."""
 
     def __init__(self, url: str) -> None:
-        self.engine = _create_engine(url)
+        self.engine = engines.create(url)
         self.is_sqlite = self.engine.dialect.name == "sqlite"
         try:
             self._migrate()
@@ -70,7 +65,11 @@ class Database:
         self._prepared: dict[tuple[object, ...], ExpandedState] = {}
         # The last one in is the first one out: its caches are the warmest.
         self._readers: deque[Any] = deque()
+        self._bells = {name: self._make_bell(name) for name in BELLS}
         self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
+        # What the operations of the group in the making ask to have rung and counted with it.
+        self._ringing: set[str] = set()
+        self._counted: Counter[str] = Counter()
         self._closed = False
         self._writer = threading.Thread(target=self._write_groups, name="registry-writer")
         self._writer.daemon = True
@@ -84,35 +83,42 @@ class Database:
                 yield connection
         except sa.exc.DBAPIError as error:
             raise translate(error.orig) from error
+        except sa.exc.TimeoutError as error:  # every connection is in use, and stays so
+            raise translate(error) from error
 
     def look_up(self, statement: sa.Select[Any], **parameters: object) -> Sequence[Any]:
         """All rows of a statement that stands for itself, columns as the driver gives them.
 
-        For what every request asks. On SQLite the statement goes straight to the driver, on
-        a connection kept for this: alone it is a snapshot without a transaction around it,
-        and SQLAlchemy's part costs many times the look-up, most of all when other work has
-        driven its code out of the processor's caches. What is prepared is kept, so the
-        statement must be one that lives as long as the program.
+        For what every request asks. The statement goes straight to the driver, on a connection
+        kept for this: alone it is a snapshot without a transaction around it, and SQLAlchemy's
+        part costs many times the look-up, most of all when other work has driven its code out
+        of the processor's caches. What is prepared is kept, so the statement must be one that
+        lives as long as the program.
         """
-        if not self.is_sqlite:
-            with self.read() as connection:
-                return connection.execute(statement, parameters).all()
         prepared = self._prepare(statement, parameters)
         values: dict[str, Any] = {**prepared.parameters, **parameters}
         for name, parts in prepared.parameter_expansion.items():
             if name in parameters:  # else a list of the statement's own
                 values.update(zip(parts, values[name], strict=True))
-        positional = [values[name] for name in prepared.positiontup or ()]
-        try:
+        arguments: Any = values
+        if prepared.positiontup is not None:
+            arguments = [values[name] for name in prepared.positiontup]
+        dialect = self.engine.dialect
+        while True:
             try:
-                reader = self._readers.pop()
+                reader, is_fresh = self._readers.pop(), False
             except IndexError:
-                reader = self._open_reader()
-            rows: Sequence[Any] = reader.execute(prepared.statement, positional).fetchall()
-        except self.engine.dialect.loaded_dbapi.Error as error:
-            raise translate(error) from error
-        self._readers.append(reader)
-        return rows
+                reader, is_fresh = self._open_reader(), True
+            try:
+                rows: Sequence[Any] = reader.execute(prepared.statement, arguments).fetchall()
+            except dialect.loaded_dbapi.Error as error:
+                is_lost = dialect.is_disconnect(error, reader, None)
+                reader.close()
+                if is_fresh or not is_lost:
+                    raise translate(error) from error
+                continue  # the server was away meanwhile: it may be back
+            self._readers.append(reader)
+            return rows
 
     def _prepare(
         self, statement: sa.Select[Any], parameters: Mapping[str, object]
@@ -129,21 +135,51 @@ class Database:
         return prepared
 
     def _open_reader(self) -> Any:
-        pooled = self.engine.raw_connection()
-        reader = pooled.dbapi_connection
+        """A driver's connection of our own, on which each statement is a transaction."""
+        try:
+            pooled = self.engine.raw_connection()
+        except (self.engine.dialect.loaded_dbapi.Error, sa.exc.TimeoutError) as error:
+            raise translate(error) from error
+        reader: Any = pooled.dbapi_connection
         pooled.detach()
+        if not self.is_sqlite:  # there it is so anyway
+            reader.autocommit = True
         return reader
 
-    def write(self, operation: Callable[[sa.Connection], T]) -> T:
+    def write(self, operation: Callable[[sa.Connection], T], locks: Collection[str] = ()) -> T:
         """Run `operation` in a transaction shared with others that wait; durable on return.
 
-        An operation that raises leaves nothing behind and does not touch the others.
+        An operation that raises leaves nothing behind and does not touch the others. It may
+        be run more than once, and counts as run once.
+
+        `locks` are the ids of the documents that it changes or decides by. On PostgreSQL a
+        group locks all of its own before anything else, in one order, and whatever it does
+        to other documents skips those that are locked: so groups never wait in a circle.
         """
         if self._closed:
             raise Unavailable("the registry is closed")
         future: Future[T] = Future()
-        self._jobs.put(_Job(operation, future))
+        self._jobs.put(_Job(operation, locks, future))
         return future.result()
+
+    def bell(self, name: str) -> Doorbell:
+        """The doorbell `work` or `done` of everyone who uses this database."""
+        return self._bells[name]
+
+    def ring_on_commit(self, name: str) -> None:
+        """Ring a bell with the commit of the operation that calls this."""
+        self._ringing.add(name)
+
+    def count_on_commit(self, counts: Mapping[str, int]) -> None:
+        """Add to the counters with the commit of the operation that calls this.
+
+        All of a group at once and in one order: the counters are rows that everybody shares.
+        """
+        self._counted.update(counts)
+
+    def insert(self, table: sa.Table) -> sqlite.Insert | postgresql.Insert:
+        """An insert that knows `ON CONFLICT`."""
+        return sqlite.insert(table) if self.is_sqlite else postgresql.insert(table)
 
     def now(self, connection: sa.Connection) -> float:
         """Seconds since the epoch by the clock that all users of this database share."""
@@ -180,14 +216,33 @@ class Database:
             self._closed = True
             self._jobs.put(None)
             self._writer.join()
+            for bell in self._bells.values():
+                if isinstance(bell, NotificationDoorbell):
+                    bell.close()
             while self._readers:
                 self._readers.pop().close()
             self.engine.dispose()
 
+    def _make_bell(self, name: str) -> Doorbell:
+        if self.is_sqlite:
+            assert self.engine.url.database is not None
+            return PipeDoorbell(Path(self.engine.url.database).parent / "bells", name)
+        return NotificationDoorbell(
+            name,
+            self._open_reader,
+            lambda: self.write(lambda _: self.ring_on_commit(name)),
+            self._ask,
+        )
+
+    def _ask(self, question: str, parameters: Mapping[str, object]) -> bool:
+        with self.read() as connection:
+            return bool(connection.execute(sa.text(question), parameters).scalar_one())
+
     def _write_groups(self) -> None:
-        while (job := self._jobs.get()) is not None:
-            group = [job]
-            while len(group) < MAX_GROUP:
+        following: _Job | None = None
+        while (job := following or self._jobs.get()) is not None:
+            group, following, documents = [job], None, len(job.locks)
+            while len(group) < MAX_GROUP and documents < MAX_GROUP_DOCUMENTS:
                 try:
                     following = self._jobs.get_nowait()
                 except queue.Empty:
@@ -195,29 +250,66 @@ class Database:
                 if following is None:
                     self._jobs.put(None)
                     break
+                documents += len(following.locks)
                 group.append(following)
+                following = None
             self._commit(group)
 
     def _commit(self, group: list["_Job"]) -> None:
-        done: list[tuple[_Job, object]] = []
-        try:
-            with (
-                self.engine.connect().execution_options(writes=True) as connection,
-                connection.begin(),
-            ):
+        """Commit a group, without those of its operations that raise."""
+        tries = 0
+        while group:
+            try:
+                results = self._try(group)
+            except _Refused as refusal:
+                refusal.job.fail(refusal.error)
+                group = [job for job in group if job is not refusal.job]
+                continue
+            except Exception as error:  # noqa: BLE001 - the thread's outermost handler
+                tries += 1
+                if tries < MAX_TRIES and engines.is_passing(error):
+                    continue
+                log.warning("registry_commit_failed", error=type(error).__name__)
                 for job in group:
-                    try:
-                        with connection.begin_nested():
-                            done.append((job, job.operation(connection)))
-                    except Exception as error:  # noqa: BLE001 - the caller gets it
-                        job.fail(error)
-        except Exception as error:  # noqa: BLE001 - the thread's outermost handler
-            log.warning("registry_commit_failed", error=type(error).__name__)
-            for job in group:
-                job.fail(error)
+                    job.fail(error)
+                return
+            for job, result in zip(group, results, strict=True):
+                job.future.set_result(result)
             return
-        for job, result in done:
-            job.future.set_result(result)
+
+    def _try(self, group: list["_Job"]) -> list[object]:
+        self._ringing.clear()
+        self._counted.clear()
+        results = []
+        with (
+            self.engine.connect().execution_options(writes=True) as connection,
+            connection.begin(),
+        ):
+            if not self.is_sqlite and (ids := {id_ for job in group for id_ in job.locks}):
+                connection.execute(_LOCK, {"ids": list(ids)})
+            for job in group:
+                try:
+                    results.append(job.operation(connection))
+                except Exception as error:
+                    if engines.is_passing(error):
+                        raise
+                    raise _Refused(job, error) from error
+            if counted := {name: value for name, value in self._counted.items() if value}:
+                insert = self.insert(counters)
+                connection.execute(
+                    insert.on_conflict_do_update(
+                        index_elements=[counters.c.name],
+                        set_={"value": counters.c.value + insert.excluded.value},
+                    ),
+                    [{"name": name, "value": counted[name]} for name in sorted(counted)],
+                )
+            if not self.is_sqlite:
+                for name in sorted(self._ringing):
+                    connection.execute(_NOTIFY, {"channel": channel(name)})
+        if self.is_sqlite:
+            for name in self._ringing:
+                self._bells[name].ring()
+        return results
 
     def _migrate(self) -> None:
         with self.engine.connect().execution_options(writes=True) as connection:
@@ -250,51 +342,42 @@ class Database:
                 ) from error
 
 
+# In one statement and in one order. Documents that are not there yet cannot be locked: two
+# groups that add the same ones at once may meet, and then one of them is tried again.
+_LOCK = sa.text(
+    "SELECT document_id FROM documents WHERE document_id = ANY(:ids) ORDER BY document_id"
+    " FOR UPDATE"
+)
+_NOTIFY = sa.text("SELECT pg_notify(:channel, '')")
+
+
 class _Job:
     """One write that waits for its commit."""
 
-    __slots__ = ("future", "operation")
+    __slots__ = ("future", "locks", "operation")
 
-    def __init__(self, operation: Callable[[sa.Connection], object], future: "Future[T]") -> None:
+    def __init__(
+        self,
+        operation: Callable[[sa.Connection], object],
+        locks: Collection[str],
+        future: "Future[T]",
+    ) -> None:
         self.operation = operation
+        self.locks = locks
         self.future: Future[object] = future  # type: ignore[assignment]
 
     def fail(self, error: Exception) -> None:
-        if not self.future.done():
-            if isinstance(error, sa.exc.DBAPIError):
-                error = translate(error.orig)
-            self.future.set_exception(error)
+        if isinstance(error, sa.exc.DBAPIError):
+            error = translate(error.orig)
+        elif isinstance(error, sa.exc.TimeoutError):
+            error = translate(error)
+        self.future.set_exception(error)
 
 
-def _create_engine(url: str) -> sa.Engine:
-    if url.startswith("postgres://"):  # as many hosting providers write it
-        url = url.replace("postgres", "postgresql", 1)
-    parsed = sa.make_url(url)
-    if parsed.get_backend_name() == "postgresql":
-        return sa.create_engine(parsed.set(drivername="postgresql+psycopg"), pool_pre_ping=True)
+class _Refused(Exception):
+    """An operation of a group raised: the others go on without it."""
 
-    import pysqlite3.dbapi2 as sqlite
-
-    engine = sa.create_engine(
-        parsed,
-        module=sqlite,
-        pool_size=8,
-        max_overflow=32,
-        connect_args={"check_same_thread": False, "isolation_level": None},
-    )
-
-    @sa.event.listens_for(engine, "connect")
-    def set_pragmas(raw: sa.engine.interfaces.DBAPIConnection, _entry: ConnectionPoolEntry) -> None:
-        cursor = raw.cursor()
-        for pragma in _SQLITE_PRAGMAS:
-            cursor.execute(pragma)
-        cursor.close()
-
-    # The driver's own transaction handling is off (isolation_level None): it would begin
-    # only at the first write, and then may fail where waiting would have done.
-    @sa.event.listens_for(engine, "begin")
-    def begin(connection: sa.Connection) -> None:
-        immediate = connection.get_execution_options().get("writes")
-        connection.exec_driver_sql("BEGIN IMMEDIATE" if immediate else "BEGIN")
-
-    return engine
+    def __init__(self, job: _Job, error: Exception) -> None:
+        super().__init__()
+        self.job = job
+        self.error = error

@@ -6,6 +6,7 @@ replaces").
 """
 
 import base64
+import functools
 import hashlib
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -122,13 +123,15 @@ class Documents:
             row = known.get(document_id)
             if row is None or not _is_unchanged(document, row):
                 return self._database.write(
-                    lambda connection: self._accept(connection, batch, ids, origin)
+                    lambda connection: self._accept(connection, batch, ids, origin), ids
                 )
             receipts.append(Receipt(document_id, document.key, row.version, unchanged=True))
         # Most re-pushes change nothing: they have at most an outcome to record, and the
         # next time not even that.
         if new := [row for row in known.values() if _has_new_outcome(row)]:
-            self._database.write(lambda connection: _note_unchanged(connection, new))
+            self._database.write(
+                lambda connection: _note_unchanged(connection, new), [row.id for row in new]
+            )
         return receipts
 
     def _accept(
@@ -139,7 +142,7 @@ class Documents:
         origin: Origin,
     ) -> list[Receipt]:
         now = self._database.now(connection)
-        known = _known(connection, ids, lock=not self._database.is_sqlite)
+        known = _known(connection, ids)
         changed: dict[str, dict[str, object]] = {}
         payload: dict[str, dict[str, object]] = {}
         unchanged: dict[str, _Known] = {}
@@ -152,6 +155,8 @@ class Documents:
                 continue
             version = 1 if row is None else row.version + 1
             values = _row(document, document_id, job_id, version, now, origin)
+            # The batch's own order is that of the queue, whatever order they are written in.
+            values["queued_at"] = now + len(receipts) * 1e-6
             changed[document_id] = values
             payload[document_id] = _payload(document, document_id)
             known[document_id] = _Known(
@@ -164,9 +169,11 @@ class Documents:
             )
             receipts.append(Receipt(document_id, document.key, version, unchanged=False))
         if changed:
-            insert = sqlite.insert if self._database.is_sqlite else postgresql.insert
-            _upsert(connection, insert(documents), list(changed.values()))
-            _replace_payloads(connection, insert(payloads), list(payload.values()))
+            insert = self._database.insert
+            # In the order of the ids, as everybody does it (Database.write).
+            _upsert(connection, insert(documents), [changed[i] for i in sorted(changed)])
+            _replace_payloads(connection, insert(payloads), [payload[i] for i in sorted(payload)])
+            self._database.ring_on_commit("work")
         if new := [
             row for row in unchanged.values() if _has_new_outcome(row) and row.id not in changed
         ]:
@@ -174,44 +181,49 @@ class Documents:
         return receipts
 
     def bury(self, document_ids: Collection[str]) -> list[str]:
-        """Turn documents into tombstones, their payload gone; the ids of those that existed."""
+        """Turn documents into tombstones, their payload gone; the ids of those that existed.
 
-        def update(connection: sa.Connection) -> list[str]:
+        Many are buried in several transactions, so that others get their turn in between.
+        """
+
+        def update(connection: sa.Connection, some: list[str]) -> list[str]:
             now = self._database.now(connection)
-            buried: list[str] = []
-            for some in _slices(sorted(document_ids)):
-                rows = connection.execute(
-                    sa.update(documents)
-                    .where(
-                        documents.c.document_id.in_(some),
-                        documents.c.state != DocumentState.DELETED,
-                    )
-                    .values(
-                        state=DocumentState.DELETED,
-                        last_outcome=Outcome.DELETED,
-                        visible_from=documents.c.version + 1,
-                        updated_at=now,
-                        finished_at=now,
-                        purged=False,
-                        client_hash=None,
-                        own_hash=None,
-                        indexed_version=None,
-                        chunks=None,
-                        error=None,
-                        attempts=0,
-                        title="",
-                        url=None,
-                        characters=0,
-                        request_id=None,
-                        traceparent=None,
-                    )
-                    .returning(documents.c.document_id)
+            rows = connection.execute(
+                sa.update(documents)
+                .where(
+                    documents.c.document_id.in_(some),
+                    documents.c.state != DocumentState.DELETED,
                 )
-                buried.extend(rows.scalars())
-                connection.execute(sa.delete(payloads).where(payloads.c.document_id.in_(some)))
+                .values(
+                    state=DocumentState.DELETED,
+                    last_outcome=Outcome.DELETED,
+                    visible_from=documents.c.version + 1,
+                    updated_at=now,
+                    finished_at=now,
+                    purged=False,
+                    client_hash=None,
+                    own_hash=None,
+                    indexed_version=None,
+                    chunks=None,
+                    error=None,
+                    attempts=0,
+                    title="",
+                    url=None,
+                    characters=0,
+                    request_id=None,
+                    traceparent=None,
+                )
+                .returning(documents.c.document_id)
+            )
+            buried = list(rows.scalars())
+            connection.execute(sa.delete(payloads).where(payloads.c.document_id.in_(some)))
+            self._database.ring_on_commit("done")
             return buried
 
-        return self._database.write(update)
+        buried: list[str] = []
+        for some in _slices(sorted(document_ids)):
+            buried += self._database.write(functools.partial(update, some=some), some)
+        return buried
 
     def status(self, document_id: str) -> DocumentStatus | None:
         """Where a document stands; None if it was never accepted."""
@@ -292,32 +304,12 @@ class Documents:
 
     def retry(self, document_ids: Collection[str], origin: Origin = NO_ORIGIN) -> int:
         """Put failed documents back into the queue; how many there were."""
-        if not document_ids:
-            return 0
-
-        def update(connection: sa.Connection) -> int:
-            now = self._database.now(connection)
-            return sum(
-                connection.execute(
-                    sa.update(documents)
-                    .where(
-                        documents.c.document_id.in_(some),
-                        documents.c.state == DocumentState.FAILED,
-                    )
-                    .values(
-                        state=DocumentState.QUEUED,
-                        queued_at=now,
-                        attempts=0,
-                        error=None,
-                        finished_at=None,
-                        request_id=origin.request_id,
-                        traceparent=origin.traceparent,
-                    )
-                ).rowcount
-                for some in _slices(list(document_ids))
-            )
-
-        return self._database.write(update)
+        return self._requeue(
+            document_ids,
+            documents.c.state == DocumentState.FAILED,
+            origin,
+            finished_at=None,
+        )
 
     def retry_one(self, document_id: str, origin: Origin = NO_ORIGIN) -> DocumentStatus:
         """Put a failed document back into the queue.
@@ -345,39 +337,51 @@ class Documents:
 
     def requeue_all(self, knowledge_base_id: str) -> int:
         """Put every document of a knowledge base back into the queue; for a rebuild."""
+        return self._requeue(
+            self.ids(knowledge_base_id),
+            documents.c.state != DocumentState.DELETED,
+            NO_ORIGIN,
+            indexed_version=None,
+        )
 
-        def update(connection: sa.Connection) -> int:
+    def _requeue(
+        self,
+        document_ids: Collection[str],
+        condition: sa.ColumnElement[bool],
+        origin: Origin,
+        **values: None,
+    ) -> int:
+        def update(connection: sa.Connection, some: list[str]) -> int:
+            self._database.ring_on_commit("work")
             return connection.execute(
                 sa.update(documents)
-                .where(
-                    documents.c.knowledge_base_id == knowledge_base_id,
-                    documents.c.state != DocumentState.DELETED,
-                )
+                .where(documents.c.document_id.in_(some), condition)
                 .values(
                     state=DocumentState.QUEUED,
                     queued_at=self._database.now(connection),
-                    indexed_version=None,
                     attempts=0,
                     error=None,
-                    request_id=None,
-                    traceparent=None,
+                    request_id=origin.request_id,
+                    traceparent=origin.traceparent,
+                    **values,
                 )
             ).rowcount
 
-        return self._database.write(update)
+        return sum(
+            self._database.write(functools.partial(update, some=some), some)
+            for some in _slices(sorted(document_ids))
+        )
 
-    def ids_of_source(self, knowledge_base_id: str, source: str) -> list[str]:
-        """Ids of all documents of a source that are not deleted."""
+    def ids(self, knowledge_base_id: str, source: str | None = None) -> list[str]:
+        """Ids of all documents of a knowledge base, or of one source, that are not deleted."""
+        query = sa.select(documents.c.document_id).where(
+            documents.c.knowledge_base_id == knowledge_base_id,
+            documents.c.state != DocumentState.DELETED,
+        )
+        if source is not None:
+            query = query.where(documents.c.source == source)
         with self._database.read() as connection:
-            return list(
-                connection.execute(
-                    sa.select(documents.c.document_id).where(
-                        documents.c.knowledge_base_id == knowledge_base_id,
-                        documents.c.source == source,
-                        documents.c.state != DocumentState.DELETED,
-                    )
-                ).scalars()
-            )
+            return list(connection.execute(query).scalars())
 
     def visible_from(self, document_ids: Collection[str]) -> Mapping[str, int]:
         """The lowest version of each document that a search may show.
@@ -439,16 +443,12 @@ def _note_unchanged(connection: sa.Connection, rows: Iterable[_Known]) -> None:
     )
 
 
-def _known(
-    connection: sa.Connection, ids: Sequence[str], *, lock: bool = False
-) -> dict[str, _Known]:
-    query = _KNOWN.with_for_update() if lock else _KNOWN
-    found = {}
-    # In one order everywhere, so that two writers on PostgreSQL cannot wait for each other.
-    for some in _slices(sorted(set(ids))):
-        for row in connection.execute(query, {"ids": some}):
-            found[row[0]] = _Known(*row)
-    return found
+def _known(connection: sa.Connection, ids: Sequence[str]) -> dict[str, _Known]:
+    return {
+        row[0]: _Known(*row)
+        for some in _slices(ids)
+        for row in connection.execute(_KNOWN, {"ids": some})
+    }
 
 
 def _is_unchanged(document: SourceDocument, row: _Known) -> bool:

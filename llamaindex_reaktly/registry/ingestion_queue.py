@@ -10,7 +10,6 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql, sqlite
 
 from llamaindex_reaktly.domain import DocumentState, Origin, Outcome, SourceDocument
 from llamaindex_reaktly.registry.database import Database
@@ -142,12 +141,14 @@ class IngestionQueue:
 
     def _recover(self, connection: sa.Connection, now: float) -> None:
         """Put documents whose worker fell silent back into the queue, or give them up."""
-        silent = sa.and_(
-            documents.c.state == DocumentState.PROCESSING, documents.c.lease_until < now
-        )
-        connection.execute(
+        silent = (documents.c.state == DocumentState.PROCESSING, documents.c.lease_until < now)
+        given_up = connection.execute(
             sa.update(documents)
-            .where(silent, documents.c.attempts >= MAX_ATTEMPTS)
+            .where(
+                documents.c.document_id.in_(
+                    _unlocked(*silent, documents.c.attempts >= MAX_ATTEMPTS)
+                )
+            )
             .values(
                 state=DocumentState.FAILED,
                 last_outcome=Outcome.FAILED,
@@ -155,7 +156,13 @@ class IngestionQueue:
                 finished_at=now,
             )
         )
-        connection.execute(sa.update(documents).where(silent).values(state=DocumentState.QUEUED))
+        if given_up.rowcount:
+            self._database.ring_on_commit("done")
+        connection.execute(
+            sa.update(documents)
+            .where(documents.c.document_id.in_(_unlocked(*silent)))
+            .values(state=DocumentState.QUEUED)
+        )
 
     def _choose(
         self, connection: sa.Connection, limit: int, characters: int, above_rank: int | None
@@ -170,11 +177,10 @@ class IngestionQueue:
             .where(documents.c.state == DocumentState.QUEUED)
             .order_by(documents.c.queue_rank, documents.c.queued_at)
             .limit(limit)
+            .with_for_update(skip_locked=True)
         )
         if above_rank is not None:
             query = query.where(documents.c.queue_rank < above_rank)
-        if not self._database.is_sqlite:
-            query = query.with_for_update(skip_locked=True)
         chosen: list[str] = []
         taken = 0
         first_rank: int | None = None
@@ -196,12 +202,13 @@ class IngestionQueue:
         """Say that the holder of these claims is alive."""
 
         def update(connection: sa.Connection) -> None:
+            held = _unlocked(
+                documents.c.state == DocumentState.PROCESSING,
+                documents.c.lease_token.in_(list(tokens)),
+            )
             connection.execute(
                 sa.update(documents)
-                .where(
-                    documents.c.state == DocumentState.PROCESSING,
-                    documents.c.lease_token.in_(list(tokens)),
-                )
+                .where(documents.c.document_id.in_(held))
                 .values(lease_until=self._database.now(connection) + lease_seconds)
             )
 
@@ -242,10 +249,11 @@ class IngestionQueue:
                 )
                 if not done.rowcount:
                     fallen.append(claim)
-            self._count(connection, counts)
+            self._database.count_on_commit(counts)
+            self._database.ring_on_commit("done")
             return fallen
 
-        return self._database.write(update)
+        return self._database.write(update, [v.claim.document_id for v in verdicts])
 
     def release(self, claims: Sequence[Claim], reason: str | None = None) -> None:
         """Give claims back untried, at no fault of the documents; `reason` is shown meanwhile."""
@@ -268,7 +276,7 @@ class IngestionQueue:
                     )
                 )
 
-        self._database.write(update)
+        self._database.write(update, [claim.document_id for claim in claims])
 
     def unpurged(self, limit: int = 500) -> list[tuple[str, str]]:
         """(knowledge base, document id) of deleted documents that the index may still hold.
@@ -311,25 +319,11 @@ class IngestionQueue:
                 .values(purged=True, lease_token=None, lease_until=None)
             )
 
-        self._database.write(update)
+        self._database.write(update, document_ids)
 
     def count(self, counts: Mapping[str, int]) -> None:
         """Add to the counters."""
-        self._database.write(lambda connection: self._count(connection, counts))
-
-    def _count(self, connection: sa.Connection, counts: Mapping[str, int]) -> None:
-        rows = [{"name": name, "value": value} for name, value in counts.items() if value]
-        if rows:
-            insert = (
-                sqlite.insert(counters) if self._database.is_sqlite else postgresql.insert(counters)
-            )
-            connection.execute(
-                insert.on_conflict_do_update(
-                    index_elements=[counters.c.name],
-                    set_={"value": counters.c.value + insert.excluded.value},
-                ),
-                rows,
-            )
+        self._database.write(lambda _: self._database.count_on_commit(counts))
 
     def counters(self) -> dict[str, int]:
         """All counters since the registry was made."""
@@ -362,3 +356,9 @@ class IngestionQueue:
             now = self._database.now(connection)
         age = 0.0 if oldest is None else max(0.0, now - oldest)
         return QueueState({state.value: number for state, number in by_state.items()}, age)
+
+
+def _unlocked(*conditions: sa.ColumnElement[bool]) -> sa.Select[tuple[str]]:
+    """Ids of documents; on PostgreSQL without those that another transaction has locked."""
+    # SQLite, which locks everything at once, has no such clause, and SQLAlchemy leaves it out.
+    return sa.select(documents.c.document_id).where(*conditions).with_for_update(skip_locked=True)

@@ -11,6 +11,7 @@ import sqlalchemy as sa
 from llamaindex_reaktly.embeddings.protocol import EmbedderIdentity
 from llamaindex_reaktly.errors import Conflict, EmbedderMismatch, NotFound
 from llamaindex_reaktly.registry.database import Database
+from llamaindex_reaktly.registry.documents import IDS_PER_STATEMENT
 from llamaindex_reaktly.registry.schema import documents, knowledge_bases, payloads
 
 
@@ -142,27 +143,35 @@ class KnowledgeBases:
         )
 
     def delete(self, knowledge_base_id: str) -> None:
-        """Remove the knowledge base with all its rows; `NotFound` if there is none."""
+        """Remove the knowledge base with all its rows; `NotFound` if there is none.
 
-        def remove(connection: sa.Connection) -> None:
-            gone = connection.execute(
+        The rows go in several transactions, so that others get their turn in between, and
+        the knowledge base itself with the last of them.
+        """
+        some = (
+            sa.select(documents.c.document_id)
+            .where(documents.c.knowledge_base_id == knowledge_base_id)
+            .order_by(documents.c.document_id)
+            .limit(IDS_PER_STATEMENT)
+            .with_for_update()
+        )
+
+        def remove(connection: sa.Connection) -> bool:
+            ids = list(connection.execute(some).scalars())
+            connection.execute(sa.delete(payloads).where(payloads.c.document_id.in_(ids)))
+            connection.execute(sa.delete(documents).where(documents.c.document_id.in_(ids)))
+            if len(ids) == IDS_PER_STATEMENT:
+                return False
+            connection.execute(
                 sa.delete(knowledge_bases).where(
                     knowledge_bases.c.knowledge_base_id == knowledge_base_id
                 )
             )
-            if not gone.rowcount:
-                raise NotFound(f"there is no knowledge base {knowledge_base_id!r}")
-            its_documents = documents.c.knowledge_base_id == knowledge_base_id
-            connection.execute(
-                sa.delete(payloads).where(
-                    payloads.c.document_id.in_(
-                        sa.select(documents.c.document_id).where(its_documents)
-                    )
-                )
-            )
-            connection.execute(sa.delete(documents).where(its_documents))
+            return True
 
-        self._database.write(remove)
+        self.get(knowledge_base_id)
+        while not self._database.write(remove):
+            pass
 
     def sources(self, knowledge_base_id: str) -> list[SourceCount]:
         """How many documents each source has in each state."""

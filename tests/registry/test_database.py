@@ -112,3 +112,22 @@ def test_a_look_up_sees_what_was_committed_just_before(registry: Registry) -> No
     for expected in range(1, 4):
         registry.queue.count({"looks": 1})
         assert registry.queue.counters() == {"looks": expected}
+
+
+def test_a_commit_rings_for_everyone_and_a_refused_operation_rings_for_nobody(
+    registry: Registry,
+) -> None:
+    database = registry.database
+
+    def refused(connection: sa.Connection) -> None:
+        database.ring_on_commit("work")
+        raise ValueError("on purpose")
+
+    with database.bell("work").listen() as work, database.bell("done").listen() as done:
+        database.write(lambda _: database.ring_on_commit("done"))
+        assert done.wait(5)
+        with pytest.raises(ValueError, match="on purpose"):
+            database.write(refused)
+        database.write(lambda _: database.ring_on_commit("done"))
+        assert done.wait(5)
+        assert not work.wait(0)

@@ -64,6 +64,12 @@ def test_high_goes_before_none_and_none_before_low_each_by_age(registry: Registr
     assert order == [["high1", "high2"], ["none1", "none2"], ["low1"]]
 
 
+def test_documents_of_one_batch_are_claimed_in_its_order(registry: Registry) -> None:
+    batch = [document(str(number)) for number in range(30)]
+    registry.documents.accept([(one, one.key.external_id) for one in batch])
+    assert names(claim(registry)) == [one.key.external_id for one in batch]
+
+
 def test_a_claim_is_bounded_by_documents_and_by_characters(registry: Registry) -> None:
     accept(registry, *(document(str(i), content="x" * 10) for i in range(6)))
     assert len(claim(registry, limit=2)) == 2
