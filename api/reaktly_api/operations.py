@@ -6,7 +6,7 @@ loop, then one hop to a thread for all the rest.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TypeVar
 from urllib.parse import parse_qsl
 
@@ -76,7 +76,7 @@ class Call:
     headers: Headers
     path_parameters: Mapping[str, str]
     raw_query: bytes
-    chunks: Sequence[bytes] = ()
+    content: bytearray = field(default_factory=bytearray)
     recognised: Caller | None = None
 
     @property
@@ -92,7 +92,7 @@ class Call:
 
     def json(self) -> dict[str, object]:
         """The body as a JSON object, not validated further."""
-        return decode_object(b"".join(self.chunks))
+        return decode_object(self.content)
 
     def body(self, model: type[M]) -> M:
         """The body, validated. Raises `InvalidRequest` naming the field."""
@@ -202,7 +202,7 @@ class Endpoint:
         token = presented_token(headers) if operation.scopes else None
         if operation.body is not None:
             require_json(headers.get("content-type"))
-            call.chunks = await self._read(call, token, receive)
+            await self._read(call, token, receive)
         if operation.on_loop:
             reply = self._answer(self._run_now(call))
         else:
@@ -210,20 +210,21 @@ class Endpoint:
             reply = await self._settle(result, allowance)
         await _send(reply, send)
 
-    async def _read(self, call: Call, token: str | None, receive: Receive) -> Sequence[bytes]:
-        chunks: list[bytes] = []
-        size = 0
+    async def _read(self, call: Call, token: str | None, receive: Receive) -> None:
         while True:
             message = await receive()
             if message["type"] == "http.disconnect":
                 raise ClientDisconnect
-            chunk = message.get("body", b"")
-            chunks.append(chunk)
-            size += len(chunk)
-            if size > UNKNOWN_CALLER_BYTES and call.recognised is None and token is not None:
+            # Grown chunk by chunk: to join 32 MiB at once would keep the loop waiting.
+            call.content += message.get("body", b"")
+            if (
+                len(call.content) > UNKNOWN_CALLER_BYTES
+                and call.recognised is None
+                and token is not None
+            ):
                 await self._house.threads.run(lambda: self._admit(call, token))
             if not message.get("more_body", False):
-                return chunks  # joined in the thread: 32 MiB are not for the loop
+                return
 
     def _admit(self, call: Call, token: str) -> None:
         caller = authenticate(self._house.knowledge_base, token)

@@ -37,6 +37,8 @@ SHUTDOWN_SECONDS = 9.0
 # Of these, what requests in flight may take to be answered.
 REQUEST_SECONDS = 5
 BACKLOG = 2048
+# How many containers more make a look for unreachable ones among the newest.
+NEW_CONTAINERS = 20_000
 
 
 def run_server(settings: "Settings", *, workers: int) -> None:
@@ -207,6 +209,10 @@ class _Lifecycle:
             # What is loaded by now stays: without this each full collection walks it all
             # again, 75 ms (measured) in which neither loop nor search gets a turn.
             gc.freeze()
+            # A bulk of 10,000 items lives as 200,000 containers until it is stored. By
+            # default the collector walks all of them again and again as they become more,
+            # 90 ms at a time (measured); so it walks only the newest, some 2 ms.
+            gc.set_threshold(NEW_CONTAINERS, 50, 10)
             self._supervisor.start()
 
     def _leave(self) -> None:

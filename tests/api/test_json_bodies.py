@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from llamaindex_reaktly.errors import InvalidRequest, ReaktlyError, TooLarge, UnsupportedMediaType
 from llamaindex_reaktly.knowledge_base import KnowledgeBase
-from reaktly_api.json_bodies import MAX_VALUES, decode_object, require_json
+from reaktly_api.json_bodies import decode_object, require_json
+from reaktly_api.json_pieces import MAX_VALUES
 
 TEXT = st.text(st.characters(codec="utf-8", exclude_characters="\x00"), max_size=8)
 JSON = st.recursive(
