@@ -298,7 +298,7 @@ class KnowledgeBase:
         checks: dict[str, Callable[[], object]] = {
             "registry": self.registry.queue.counters,
             "disk": self._require_disk,
-            "store": lambda: self.store.count(""),
+            "store": self._require_store,
             "embedder": lambda: self.embedder(self.settings.embedder),
         }
         parts = {}
@@ -333,6 +333,10 @@ class KnowledgeBase:
         traceback: TracebackType | None,
     ) -> None:
         self.close()
+
+    def _require_store(self) -> None:
+        # Of a base that is there: to look for one that is not says nothing.
+        self.store.count(self.registry.knowledge_bases.any_id() or "")
 
     def _require_disk(self) -> None:
         free = shutil.disk_usage(self.data_dir).free

@@ -20,10 +20,11 @@ from pathlib import Path
 from benchmarks.machine import describe_machine
 from benchmarks.results import Result, section, write_sections
 from scripts.postgresql import NotInstalled
-from torture.fleet import TortureFailed
+from torture.connection import NotAnswered, NotSent
+from torture.fleet import NotPossible, TortureFailed
 from torture.outcome import Outcome
 from torture.registries import RegistryKind, servers_of
-from torture.scenarios import ABOUT, SCENARIOS, Context, NotPossible
+from torture.scenarios import ABOUT, SCENARIOS, Context
 
 _SECTION = "torture"
 
@@ -79,8 +80,8 @@ def _run(
         kept = False
         print(f"!!!!! {title} WAS NOT RUN: {error}", file=sys.stderr, flush=True)
         return 2, None
-    except TortureFailed as error:
-        print(f"!!!!! {title} could not be carried out: {error}", file=sys.stderr, flush=True)
+    except (TortureFailed, NotSent, NotAnswered, TimeoutError) as error:
+        print(f"!!!!! {title} could not be carried out: {error!r}", file=sys.stderr, flush=True)
         print(f"      again: {again} --kills {context.kills}; files: {folder}", file=sys.stderr)
         return 2, None
     finally:

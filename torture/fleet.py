@@ -32,6 +32,10 @@ class TortureFailed(Exception):
     """A scenario could not be carried out; the message is a sentence."""
 
 
+class NotPossible(TortureFailed):
+    """This machine does not allow what the scenario does; the message says what."""
+
+
 class Server(Protocol):
     """Another server that the product needs, to be killed and frozen as well.
 

@@ -4,17 +4,14 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from torture.disk import RESERVE_BYTES, disk_full, read_only
 from torture.fencing import fencing
-from torture.fleet import SERVED, SPREAD, Server, Shape, TortureFailed
+from torture.fleet import SERVED, SPREAD, Server, Shape
 from torture.outcome import Outcome
 from torture.registries import RegistryKind
 from torture.storm import storm
 
 ABOUT = "Kills and other faults from outside, judged by an oracle of acknowledged states."
-
-
-class NotPossible(TortureFailed):
-    """This machine does not allow what the scenario does; the message says what."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,8 +74,40 @@ def _fencing(context: Context) -> Outcome:
     )
 
 
+def _disk_full(context: Context) -> Outcome:
+    return _filled(context, "disk-full", RESERVE_BYTES)
+
+
+def _disk_full_without_reserve(context: Context) -> Outcome:
+    return _filled(context, "disk-full-no-reserve", 0)
+
+
+def _filled(context: Context, name: str, reserve: int) -> Outcome:
+    return disk_full(
+        context.directory,
+        scenario=f"{name} on {context.registry}",
+        servers=context.servers,
+        seed=context.seed,
+        reserve=reserve,
+        show=context.show,
+    )
+
+
+def _read_only(context: Context) -> Outcome:
+    return read_only(
+        context.directory,
+        scenario=f"read-only on {context.registry}",
+        servers=context.servers,
+        seed=context.seed,
+        show=context.show,
+    )
+
+
 SCENARIOS: Mapping[str, Scenario] = {
     "kills": Scenario(_kills),
     "fleet-kills": Scenario(_fleet_kills, (RegistryKind.SQLITE,)),
     "fencing": Scenario(_fencing),
+    "disk-full": Scenario(_disk_full, (RegistryKind.SQLITE,)),
+    "disk-full-no-reserve": Scenario(_disk_full_without_reserve, (RegistryKind.SQLITE,)),
+    "read-only": Scenario(_read_only, (RegistryKind.SQLITE,)),
 }

@@ -54,6 +54,7 @@ _BY_ID = sa.select(knowledge_bases).where(knowledge_bases.c.knowledge_base_id ==
 _EXISTING = sa.select(knowledge_bases.c.knowledge_base_id).where(
     knowledge_bases.c.knowledge_base_id.in_(sa.bindparam("ids", expanding=True))
 )
+_ANY_ID = sa.select(knowledge_bases.c.knowledge_base_id).limit(1)
 
 
 class KnowledgeBases:
@@ -114,6 +115,10 @@ class KnowledgeBases:
                 sa.select(knowledge_bases).order_by(knowledge_bases.c.knowledge_base_id)
             ).mappings()
             return [_info(row) for row in rows]
+
+    def any_id(self) -> str | None:
+        """The id of one that is there; None if there is none."""
+        return next((row[0] for row in self._database.look_up(_ANY_ID)), None)
 
     def existing(self, ids: Collection[str]) -> set[str]:
         """Those of `ids` that exist."""
