@@ -33,7 +33,7 @@ from llamaindex_reaktly.domain import (
 )
 from llamaindex_reaktly.errors import Conflict, InvalidRequest, NotFound
 from llamaindex_reaktly.registry.database import Database
-from llamaindex_reaktly.registry.schema import documents, payloads
+from llamaindex_reaktly.registry.schema import UNFINISHED, documents, payloads
 
 # Bound parameters of one statement: SQLite's limit is 250,000, PostgreSQL's 65,535.
 IDS_PER_STATEMENT = 2_000
@@ -272,6 +272,8 @@ class Documents:
             query = query.where(documents.c.knowledge_base_id.in_(list(knowledge_base_ids)))
         if state is not None:
             query = query.where(documents.c.state == state)
+            if state is not DocumentState.COMPLETED:
+                query = query.where(UNFINISHED)
         elif not include_deleted:
             query = query.where(documents.c.state != DocumentState.DELETED)
         if source is not None:

@@ -14,7 +14,7 @@ import sqlalchemy as sa
 from llamaindex_reaktly.domain import DocumentState, Origin, Outcome, SourceDocument
 from llamaindex_reaktly.registry.database import Database
 from llamaindex_reaktly.registry.documents import document_of
-from llamaindex_reaktly.registry.schema import counters, documents, payloads
+from llamaindex_reaktly.registry.schema import UNPURGED, counters, documents, payloads
 
 # A document whose worker died this often without a verdict is taken for the cause.
 MAX_ATTEMPTS = 3
@@ -289,7 +289,7 @@ class IngestionQueue:
                 sa.select(documents.c.knowledge_base_id, documents.c.document_id)
                 .where(
                     documents.c.state == DocumentState.DELETED,
-                    documents.c.purged.is_(False),
+                    UNPURGED,
                     sa.or_(documents.c.lease_until.is_(None), documents.c.lease_until < now),
                 )
                 .limit(limit)

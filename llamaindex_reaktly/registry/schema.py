@@ -7,6 +7,7 @@ what most requests read stays small.
 """
 
 import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql
 
 metadata = sa.MetaData(
     naming_convention={
@@ -18,10 +19,18 @@ metadata = sa.MetaData(
     }
 )
 
+# What is compared and ordered by: by its bytes everywhere, not by the server's language.
+_ID = sa.Text().with_variant(postgresql.TEXT(collation="C"), "postgresql")
+
+# Conditions of partial indexes. A statement has to repeat one word for word for SQLite to
+# use the index, and a bound parameter is no word.
+UNFINISHED = sa.text("state <> 'completed'")
+UNPURGED = sa.text("NOT purged")
+
 knowledge_bases = sa.Table(
     "knowledge_bases",
     metadata,
-    sa.Column("knowledge_base_id", sa.Text, primary_key=True),
+    sa.Column("knowledge_base_id", _ID, primary_key=True),
     sa.Column("name", sa.Text, nullable=False),
     sa.Column("organisation", sa.Text),
     sa.Column("embedder", sa.Text, nullable=False),
@@ -34,14 +43,14 @@ knowledge_bases = sa.Table(
 documents = sa.Table(
     "documents",
     metadata,
-    sa.Column("document_id", sa.Text, primary_key=True),
-    sa.Column("knowledge_base_id", sa.Text, nullable=False),
-    sa.Column("source", sa.Text, nullable=False),
-    sa.Column("external_id", sa.Text, nullable=False),
-    sa.Column("job_id", sa.Text, nullable=False),
+    sa.Column("document_id", _ID, primary_key=True),
+    sa.Column("knowledge_base_id", _ID, nullable=False),
+    sa.Column("source", _ID, nullable=False),
+    sa.Column("external_id", _ID, nullable=False),
+    sa.Column("job_id", _ID, nullable=False),
     # What is wanted.
     sa.Column("version", sa.BigInteger, nullable=False),
-    sa.Column("state", sa.Text, nullable=False),
+    sa.Column("state", _ID, nullable=False),
     sa.Column("queue_rank", sa.SmallInteger, nullable=False),
     sa.Column("queued_at", sa.Double, nullable=False),
     sa.Column("updated_at", sa.Double, nullable=False),
@@ -74,14 +83,24 @@ documents = sa.Table(
     sa.Index("ix_documents_queue", "state", "queue_rank", "queued_at"),
     sa.Index("ix_documents_listing", "knowledge_base_id", "document_id"),
     sa.Index("ix_documents_job_id", "job_id"),
-    sa.Index("ix_documents_unpurged", "purged", "state"),
+    sa.Index(
+        "ix_documents_unfinished",
+        "knowledge_base_id",
+        "state",
+        "document_id",
+        sqlite_where=UNFINISHED,
+        postgresql_where=UNFINISHED,
+    ),
+    sa.Index(
+        "ix_documents_unpurged", "document_id", sqlite_where=UNPURGED, postgresql_where=UNPURGED
+    ),
 )
 
 # One row for each document that is not deleted.
 payloads = sa.Table(
     "payloads",
     metadata,
-    sa.Column("document_id", sa.Text, primary_key=True),
+    sa.Column("document_id", _ID, primary_key=True),
     sa.Column("declared", sa.Text, nullable=False),
     sa.Column("content", sa.Text, nullable=False),
 )
@@ -120,6 +139,6 @@ api_keys = sa.Table(
 counters = sa.Table(
     "counters",
     metadata,
-    sa.Column("name", sa.Text, primary_key=True),
+    sa.Column("name", _ID, primary_key=True),
     sa.Column("value", sa.BigInteger, nullable=False),
 )

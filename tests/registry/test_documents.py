@@ -311,3 +311,18 @@ def test_a_retry_makes_the_document_the_retrying_requests(registry: Registry) ->
     registry.documents.retry_one(KEY.document_id, Origin("r-2"))
     (again,) = registry.queue.claim(limit=1, characters=1, lease_seconds=60)
     assert again.origin == Origin("r-2")
+
+
+def test_a_listing_is_in_the_order_of_bytes_whatever_the_databases_language(
+    registry: Registry,
+) -> None:
+    bases = ["Zebra", "ape", "Über", "zoo", "10", "9", "a-b", "ab", "a b"]
+    accept(registry, *(replace(DOCUMENT, key=replace(KEY, knowledge_base_id=b)) for b in bases))
+    seen: list[str] = []
+    cursor = None
+    for _ in bases:
+        page = registry.documents.page(knowledge_base_ids=None, cursor=cursor, limit=1)
+        seen += [item.key.knowledge_base_id for item in page.items]
+        cursor = page.next_cursor
+    assert cursor is None
+    assert seen == sorted(bases, key=str.encode)
