@@ -5,6 +5,7 @@ its own by key. All methods block and may be called from several threads.
 """
 
 import logging
+import math
 import shutil
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -32,6 +33,7 @@ from llamaindex_reaktly.domain import (
 from llamaindex_reaktly.embeddings.catalogue import load_embedder
 from llamaindex_reaktly.embeddings.protocol import TextEmbedder
 from llamaindex_reaktly.errors import NotFound, ReaktlyError, StorageFull
+from llamaindex_reaktly.measurements import Distribution, distribution, split_stages
 from llamaindex_reaktly.purging import Purger
 from llamaindex_reaktly.registry.documents import DocumentPage
 from llamaindex_reaktly.registry.keys import ApiKey
@@ -49,6 +51,8 @@ INTEGRATION_PREFIX = "integration:"
 # Before a worker has measured anything: seconds to make one document searchable.
 DEFAULT_SECONDS_PER_DOCUMENT = 0.25
 SETTLED_STATES = frozenset({DocumentState.COMPLETED, DocumentState.FAILED, DocumentState.DELETED})
+# Upper bounds of the writes that share a commit.
+COMMIT_SIZE_BOUNDS = (1, 2, 4, 8, 16, 32, 64, 128, math.inf)
 # How long a waiter trusts the doorbell alone before it looks for itself.
 LOOK_SECONDS = 1.0
 
@@ -60,11 +64,20 @@ def job_id(key: DocumentKey) -> str:
 
 @dataclass(frozen=True, slots=True)
 class MetricsSnapshot:
-    """Counters since the registry was made, and the queue as it is."""
+    """What can be measured about a data directory at one moment.
+
+    Counters and `stage_seconds` hold for the registry since it was made, whichever worker
+    did it; `gauges` are of this moment, `commit_sizes` of this process.
+    """
 
     counters: Mapping[str, int]
+    stage_seconds: Mapping[str, Distribution]
     queue_documents: Mapping[str, int]
     queue_oldest_seconds: float
+    state_oldest_seconds: Mapping[str, float]
+    workers: Mapping[str, int]
+    gauges: Mapping[str, float]
+    commit_sizes: Distribution
 
 
 class KnowledgeBase:
@@ -311,10 +324,33 @@ class KnowledgeBase:
         return parts
 
     def metrics(self) -> MetricsSnapshot:
-        """Counters and queue for monitoring."""
-        state = self.registry.queue.state()
+        """Everything that monitoring wants to know; costs some milliseconds."""
+        counters, stage_seconds = split_stages(self.registry.queue.counters())
+        census = self.registry.census.take()
+        signs = self.registry.workers.all()
+        alive = [sign for sign in signs if sign.is_alive]
+        pauses = [sign.paused_for for sign in alive if sign.paused_for is not None]
+        gauges = {
+            "disk_free_bytes": float(self._free_disk()),
+            "disk_reserve_bytes": float(self.settings.free_disk_bytes),
+            "ingestion_paused_seconds": max(pauses, default=0.0),
+            "embedders_loaded": float(len(self._embedders)),
+        }
+        if isinstance(self.store, EmbeddedStore):
+            gauges["open_knowledge_bases"] = float(self.store.open_bases)
         return MetricsSnapshot(
-            self.registry.queue.counters(), state.documents, state.oldest_seconds
+            counters=counters,
+            stage_seconds=stage_seconds,
+            queue_documents={state.value: n for state, n in census.documents.items()},
+            queue_oldest_seconds=census.oldest_waiting_seconds,
+            state_oldest_seconds={state.value: s for state, s in census.oldest_seconds.items()},
+            workers={
+                "running": len(alive) - len(pauses),
+                "paused": len(pauses),
+                "silent": len(signs) - len(alive),
+            },
+            gauges=gauges,
+            commit_sizes=distribution(dict(self.registry.database.group_sizes), COMMIT_SIZE_BOUNDS),
         )
 
     def close(self) -> None:
@@ -338,9 +374,11 @@ class KnowledgeBase:
         # Of a base that is there: to look for one that is not says nothing.
         self.store.count(self.registry.knowledge_bases.any_id() or "")
 
+    def _free_disk(self) -> int:
+        return shutil.disk_usage(self.data_dir).free
+
     def _require_disk(self) -> None:
-        free = shutil.disk_usage(self.data_dir).free
-        if free < self.settings.free_disk_bytes:
+        if self._free_disk() < self.settings.free_disk_bytes:
             raise StorageFull(
                 f"less than {self.settings.free_disk_bytes // 2**20} MiB of disk are free; "
                 "nothing was accepted"

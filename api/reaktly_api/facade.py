@@ -20,6 +20,7 @@ from llamaindex_reaktly.domain import (
     SourceDocument,
     StoredContent,
 )
+from llamaindex_reaktly.measurements import Distribution
 
 
 class Key(Protocol):
@@ -68,6 +69,26 @@ class Snapshot(Protocol):
     @property
     def queue_oldest_seconds(self) -> float:
         """Age of the oldest document that waits; 0 when none does."""
+
+    @property
+    def state_oldest_seconds(self) -> Mapping[str, float]:
+        """The same by state, for the states that documents should not stay in."""
+
+    @property
+    def workers(self) -> Mapping[str, int]:
+        """Workers by how they are."""
+
+    @property
+    def stage_seconds(self) -> Mapping[str, Distribution]:
+        """What documents spent in each stage of their ingestion."""
+
+    @property
+    def gauges(self) -> Mapping[str, float]:
+        """Numbers of this moment by name."""
+
+    @property
+    def commit_sizes(self) -> Distribution:
+        """How many writes shared a commit."""
 
 
 class Facade(Protocol):

@@ -19,7 +19,7 @@ import structlog
 import typer
 
 from llamaindex_reaktly.cli.opening import open_knowledge_base
-from llamaindex_reaktly.cli.supervision import WorkerSupervisor
+from llamaindex_reaktly.cli.supervision import Witness, WorkerSupervisor
 from llamaindex_reaktly.errors import ConfigurationError, ReaktlyError, Unavailable
 
 if TYPE_CHECKING:
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from starlette.applications import Starlette
 
     from llamaindex_reaktly.knowledge_base import KnowledgeBase
+    from llamaindex_reaktly.registry.registry import Registry
     from llamaindex_reaktly.settings import Settings
     from reaktly_api.settings import ApiSettings
 
@@ -61,7 +62,7 @@ def run_server(settings: "Settings", *, workers: int) -> None:
             from reaktly_api.app import create_app
 
             app = create_app(knowledge_base, api_settings(settings))
-            supervisor = WorkerSupervisor(workers)
+            supervisor = WorkerSupervisor(workers, witness=_witness(knowledge_base.registry))
             lifecycle = _Lifecycle(settings, knowledge_base, supervisor, address_of(listener))
             try:
                 _server(app, lifecycle, stop_asked).run(sockets=[listener])
@@ -70,6 +71,20 @@ def run_server(settings: "Settings", *, workers: int) -> None:
             finally:
                 lifecycle.end()
                 lifecycle.wait()
+
+
+def _witness(registry: "Registry") -> Witness:
+    """Counts what becomes of the workers, and strikes the dead from the list of the living."""
+
+    def tell(event: str, pid: int | None) -> None:
+        try:
+            registry.queue.count({event: 1})
+            if event == "worker_deaths" and pid is not None:
+                registry.workers.forget_process(pid)
+        except ReaktlyError as error:
+            log.warning("worker_event_not_counted", worker_event=event, reason=error.message)
+
+    return tell
 
 
 def listening_socket(host: str, port: int) -> socket.socket:

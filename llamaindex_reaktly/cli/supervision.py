@@ -9,7 +9,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import structlog
@@ -23,6 +23,10 @@ WORKER_COMMAND = (
     "worker",
     "--until-stdin-ends",
 )
+
+
+# Is told of an event in a worker's life, by the name of its counter, with its process id.
+Witness = Callable[[str, int | None], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,9 +53,11 @@ class WorkerSupervisor:
         *,
         command: Sequence[str] = WORKER_COMMAND,
         policy: RestartPolicy | None = None,
+        witness: Witness = lambda _event, _pid: None,
     ) -> None:
         self._command = list(command)
         self._policy = policy or RestartPolicy()
+        self._witness = witness
         self._stopping = threading.Event()
         self._lock = threading.Lock()
         self._processes: dict[int, subprocess.Popen[bytes]] = {}
@@ -110,6 +116,7 @@ class WorkerSupervisor:
                 started = time.monotonic()
                 process = self._spawn(number)
             if process is not None:
+                self._witness("worker_starts", process.pid)
                 code = process.wait()
                 with self._lock:
                     del self._processes[number]
@@ -118,6 +125,7 @@ class WorkerSupervisor:
                 if self._stopping.is_set():
                     return
                 log.warning("worker_died", pid=process.pid, exit_code=code)
+                self._witness("worker_deaths", process.pid)
             lived = time.monotonic() - started
             deaths = 1 if lived >= self._policy.healthy_after else deaths + 1
             if deaths >= self._policy.most_deaths:
@@ -127,6 +135,7 @@ class WorkerSupervisor:
                     advice="documents are accepted and searched, but none is indexed; run "
                     "`reaktly doctor`, then start the server again or run `reaktly worker`",
                 )
+                self._witness("workers_given_up", None)
                 with self._lock:
                     self._given_up += 1
                 return

@@ -285,7 +285,7 @@ class Worker:
             for prepared in ready:
                 by_base.setdefault(prepared.knowledge_base_id, []).append(prepared)
             for knowledge_base_id, some in by_base.items():
-                self._store.replace(knowledge_base_id, [p.replacement() for p in some])
+                self._replace(knowledge_base_id, some)
             verdicts = refused + [Verdict(p.claim, chunks=len(p.nodes)) for p in ready]
             fallen = self._queue.settle(
                 verdicts,
@@ -302,6 +302,13 @@ class Worker:
             self._release(claims, error.message)
             raise
         self._in_flight.remove(claims)
+
+    def _replace(self, knowledge_base_id: str, prepared: Sequence[PreparedDocument]) -> None:
+        try:
+            self._store.replace(knowledge_base_id, [p.replacement() for p in prepared])
+        except ReaktlyError:
+            self._journal.count("store_errors")
+            raise
 
     def _clean_up(self, fallen: list[Claim]) -> None:
         """Take out again what was deleted while it was being put in."""

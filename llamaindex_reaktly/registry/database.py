@@ -70,6 +70,8 @@ class Database:
         # What the operations of the group in the making ask to have rung and counted with it.
         self._ringing: set[str] = set()
         self._counted: Counter[str] = Counter()
+        # How many commits took how many writes with them; the writer's alone to change.
+        self.group_sizes: Counter[int] = Counter()
         self._closed = False
         self._writer = threading.Thread(target=self._write_groups, name="registry-writer")
         self._writer.daemon = True
@@ -273,6 +275,7 @@ class Database:
                 for job in group:
                     job.fail(error)
                 return
+            self.group_sizes[len(group)] += 1
             for job, result in zip(group, results, strict=True):
                 job.future.set_result(result)
             return

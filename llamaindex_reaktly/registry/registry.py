@@ -1,5 +1,6 @@
 """The registry as one thing to open and close."""
 
+from llamaindex_reaktly.registry.census import CensusTaker
 from llamaindex_reaktly.registry.database import Database
 from llamaindex_reaktly.registry.documents import Documents
 from llamaindex_reaktly.registry.ingestion_queue import IngestionQueue
@@ -21,6 +22,7 @@ class Registry:
         self.queue = IngestionQueue(self.database)
         self.keys = Keys(self.database)
         self.workers = Workers(self.database)
+        self.census = CensusTaker(self.database)
 
     def close(self) -> None:
         """Finish what is being written and release the connections. Idempotent."""

@@ -5,7 +5,6 @@ import socket
 from dataclasses import dataclass
 
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql, sqlite
 
 from llamaindex_reaktly.registry.database import Database
 from llamaindex_reaktly.registry.schema import workers
@@ -44,7 +43,7 @@ class Workers:
 
         def update(connection: sa.Connection) -> None:
             now = self._database.now(connection)
-            insert = (sqlite.insert if self._database.is_sqlite else postgresql.insert)(workers)
+            insert = self._database.insert(workers)
             connection.execute(
                 insert.on_conflict_do_update(
                     index_elements=[workers.c.worker_id],

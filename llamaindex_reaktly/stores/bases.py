@@ -115,6 +115,10 @@ class OpenBases:
             closing.close()
         return base
 
+    def __len__(self) -> int:
+        """How many are open."""
+        return len(self._bases or ())
+
     def close(self) -> None:
         """Close every base. Idempotent."""
         with self._lock:

@@ -64,6 +64,11 @@ class EmbeddedStore(Store):
         self.directory = directory
         self._bases = OpenBases(directory, max_open)
 
+    @property
+    def open_bases(self) -> int:
+        """How many knowledge bases' files are open."""
+        return len(self._bases)
+
     def close(self) -> None:
         """Release files and connections. Idempotent."""
         self._bases.close()

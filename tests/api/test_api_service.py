@@ -2,6 +2,7 @@ import base64
 import hashlib
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from html.parser import HTMLParser
 from types import SimpleNamespace
 from typing import Any
@@ -10,7 +11,7 @@ import httpx
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from llamaindex_reaktly.knowledge_base import KnowledgeBase, MetricsSnapshot
+from llamaindex_reaktly.knowledge_base import KnowledgeBase
 
 PARTS = ("registry", "disk", "store", "embedder", "worker")
 
@@ -89,8 +90,11 @@ async def scrape(client: httpx.AsyncClient) -> dict[tuple[str, frozenset[tuple[s
 async def test_metrics_count_the_cores_work(
     client: httpx.AsyncClient, knowledge_base: KnowledgeBase, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    snapshot = MetricsSnapshot(
-        {"documents_parsed": 3, "chunks_embedded": 17}, {"queued": 2, "failed": 1}, 12.5
+    snapshot = replace(
+        knowledge_base.metrics(),
+        counters={"documents_parsed": 3, "chunks_embedded": 17},
+        queue_documents={"queued": 2, "failed": 1},
+        queue_oldest_seconds=12.5,
     )
     monkeypatch.setattr(knowledge_base, "metrics", lambda: snapshot)
     samples = await scrape(client)

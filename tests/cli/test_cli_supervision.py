@@ -156,3 +156,22 @@ def test_the_wait_doubles_up_to_a_bound(deaths: int) -> None:
     assert policy.delay(deaths) <= policy.delay(deaths + 1) <= policy.longest_delay
     if policy.delay(deaths + 1) < policy.longest_delay:
         assert policy.delay(deaths + 1) == 2 * policy.delay(deaths)
+
+
+def test_a_witness_hears_of_every_start_and_death_and_of_giving_up(tmp_path: Path) -> None:
+    told: list[tuple[str, int | None]] = []
+    policy = RestartPolicy(first_delay=0.0, most_deaths=2)
+    supervisor = WorkerSupervisor(
+        1,
+        command=_child(tmp_path, "sys.exit(1)"),
+        policy=policy,
+        witness=lambda event, pid: told.append((event, pid)),
+    )
+    os.mkfifo(tmp_path / "said")
+    reader = os.open(tmp_path / "said", os.O_RDWR)
+    supervisor.start()
+    supervisor.join()
+    os.close(reader)
+    first, second = ("worker_starts", "worker_deaths"), ("worker_starts", "worker_deaths")
+    assert [event for event, _ in told] == [*first, *second, "workers_given_up"]
+    assert told[0][1] == told[1][1] != told[2][1]
