@@ -5,7 +5,7 @@ return; a search reads one snapshot, vectors included.
 """
 
 import time
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeVar
@@ -60,6 +60,8 @@ class EmbeddedStore(Store):
     least recently used one is closed for the next.
     """
 
+    replaces_at_once = True
+
     def __init__(self, directory: Path, *, max_open: int = 64) -> None:
         self.directory = directory
         self._bases = OpenBases(directory, max_open)
@@ -75,7 +77,16 @@ class EmbeddedStore(Store):
 
     # Writing
 
-    def replace(self, knowledge_base_id: str, replacements: Sequence[Replacement]) -> None:
+    def check(self) -> None:
+        """Nothing: files are there, or say what is wrong with them when they are opened."""
+
+    def replace(
+        self,
+        knowledge_base_id: str,
+        replacements: Sequence[Replacement],
+        *,
+        keep_older: bool = False,  # noqa: ARG002 - nobody can meet an older version here
+    ) -> None:
         """Put each document's new version in the place of any older one, in one transaction.
 
         Of several versions of a document the highest stays, the last one of equals; a
@@ -112,6 +123,9 @@ class EmbeddedStore(Store):
                 return 0
             found = rows.matching_documents(connection, condition)
             return rows.delete_documents(connection, found)
+
+    def delete_older(self, knowledge_base_id: str, current: Mapping[str, int]) -> None:
+        """Nothing: `replace` leaves no older version."""
 
     def drop(self, knowledge_base_id: str) -> None:
         """Empty a knowledge base's index.
@@ -258,7 +272,12 @@ def _searched(
     matching: list[int] = []
     lexical: LexicalQuery | None = None
     if query.terms is not None and (terms := distinct_terms(query.terms)):
-        lexical = lexical_query(query.terms, state, _frequencies(base, connection, state, terms))
+        lexical = lexical_query(
+            query.terms,
+            _frequencies(base, connection, state, terms),
+            nodes=state.nodes,
+            total_terms=state.terms,
+        )
         expression = lexical.match_expression(state.nodes)
         if expression is not None:
             matching = matching_nodes(connection, expression, condition, query.candidates)

@@ -177,7 +177,8 @@ def _column(name: str) -> str:
     return f"{CASEFOLD_FUNCTION}(value)" if name.startswith(CASEFOLDED) else "value"
 
 
-def _operands(comparison: Comparison) -> list[Typed]:
+def operands(comparison: Comparison) -> list[Typed]:
+    """What to compare with, each value once. Raises `InvalidRequest` for a time that is none."""
     values = comparison.value if isinstance(comparison.value, tuple) else (comparison.value,)
     if comparison.field != _TIME_FIELD:
         return list(dict.fromkeys(_typed(value) for value in values))
@@ -197,7 +198,7 @@ def _moment(value: Scalar) -> int:
 
 def _ordered(sign: str) -> Callable[[Comparison], Condition]:
     def compiled(comparison: Comparison) -> Condition:
-        [(kind, value)] = _operands(comparison)
+        [(kind, value)] = operands(comparison)
         return _documents_where(
             comparison.field, f"kind = ? AND {_column(comparison.field)} {sign} ?", (kind, value)
         )
@@ -206,28 +207,28 @@ def _ordered(sign: str) -> Callable[[Comparison], Condition]:
 
 
 def _among(comparison: Comparison) -> Condition:
-    operands = _operands(comparison)
-    if not operands:
+    wanted = operands(comparison)
+    if not wanted:
         return _FALSE
-    sql, parameters = _value_is_one_of(operands, _column(comparison.field))
+    sql, parameters = _value_is_one_of(wanted, _column(comparison.field))
     return _documents_where(comparison.field, sql, parameters)
 
 
 def _with_all(comparison: Comparison) -> Condition:
-    operands = _operands(comparison)
-    if not operands:
+    wanted = operands(comparison)
+    if not wanted:
         return _TRUE
-    sql, parameters = _value_is_one_of(operands, _column(comparison.field))
+    sql, parameters = _value_is_one_of(wanted, _column(comparison.field))
     return _documents_where(
         comparison.field,
         f"{sql} GROUP BY document HAVING count(*) = ?",
-        (*parameters, len(operands)),
+        (*parameters, len(wanted)),
     )
 
 
-def _value_is_one_of(operands: list[Typed], column: str) -> tuple[str, list[SqlValue]]:
+def _value_is_one_of(wanted: list[Typed], column: str) -> tuple[str, list[SqlValue]]:
     by_kind: Mapping[str, list[SqlValue]] = defaultdict(list)
-    for kind, value in operands:
+    for kind, value in wanted:
         by_kind[kind].append(value)
     alternatives = [
         f"(kind = ? AND {column} IN ({', '.join('?' * len(values))}))"
@@ -238,7 +239,7 @@ def _value_is_one_of(operands: list[Typed], column: str) -> tuple[str, list[SqlV
 
 
 def _containing(comparison: Comparison) -> Condition:
-    [(kind, value)] = _operands(comparison)
+    [(kind, value)] = operands(comparison)
     column = _column(comparison.field)
     return _documents_where(
         comparison.field,

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from llamaindex_reaktly.stores.filter_sql import Condition
 from llamaindex_reaktly.stores.sqlite import sqlite3
-from llamaindex_reaktly.stores.vector_view import Rows, State
+from llamaindex_reaktly.stores.vector_view import Rows
 
 K1 = 0.9
 B = 0.4
@@ -120,14 +120,21 @@ class LexicalQuery:
             " WHERE node IN (SELECT value FROM json_each(?)) ORDER BY node",
             (json.dumps(nodes.tolist()),),
         ).fetchall()
-        counts = self._counts([row[3] for row in found])
-        lengths = np.array([row[2] for row in found], dtype=np.float64)
+        return self.evidence_of(
+            [row[1] for row in found], [row[2] for row in found], [row[3] for row in found]
+        )
+
+    def evidence_of(
+        self, languages: Sequence[str], lengths: Sequence[int], profiles: Sequence[bytes]
+    ) -> Evidence:
+        """BM25 of nodes by their languages, their numbers of terms and their profiles."""
+        counts = self._counts(profiles)
         absent = np.zeros(len(self.terms))
-        weights = np.array([self.weights.get(row[1], absent) for row in found]).reshape(
-            len(found), len(self.terms)
+        weights = np.array([self.weights.get(language, absent) for language in languages]).reshape(
+            len(languages), len(self.terms)
         )
         weighted = weights * self.idf
-        saturation = K1 * (1 - B + B * lengths / self.mean_length)
+        saturation = K1 * (1 - B + B * np.array(lengths, dtype=np.float64) / self.mean_length)
         return Evidence(
             bm25=(weighted * counts / (counts + saturation[:, None])).sum(axis=1),
             matched_idf=(weighted * (counts > 0)).sum(axis=1),
@@ -154,9 +161,13 @@ class LexicalQuery:
 
 
 def lexical_query(
-    terms: Mapping[str, Sequence[str]], state: State, frequencies: Mapping[str, int]
+    terms: Mapping[str, Sequence[str]],
+    frequencies: Mapping[str, int],
+    *,
+    nodes: int,
+    total_terms: float,
 ) -> LexicalQuery:
-    """Prepare a query; `frequencies` tells how many nodes have each of its terms."""
+    """Prepare a query; `frequencies` tells how many of the `nodes` have each of its terms."""
     distinct = tuple(dict.fromkeys(term for of_one in terms.values() for term in of_one))
     place = {term: index for index, term in enumerate(distinct)}
     weights: dict[str, NDArray[np.float64]] = {}
@@ -169,8 +180,8 @@ def lexical_query(
         terms=distinct,
         weights=weights,
         frequencies=counts,
-        idf=np.log1p((state.nodes - counts + 0.5) / (counts + 0.5)),
-        mean_length=max(state.terms / state.nodes, 1.0) if state.nodes else 1.0,
+        idf=np.log1p((nodes - counts + 0.5) / (counts + 0.5)),
+        mean_length=max(total_terms / nodes, 1.0) if nodes else 1.0,
     )
 
 

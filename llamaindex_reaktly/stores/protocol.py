@@ -143,13 +143,36 @@ class Replacement:
 
 
 class Store(Protocol):
-    """One index for many knowledge bases, which never see each other."""
+    """One index for many knowledge bases, which never see each other.
 
-    def replace(self, knowledge_base_id: str, replacements: Sequence[Replacement]) -> None:
+    `replaces_at_once` says that a search never meets two versions of a document. A store
+    that cannot promise it returns the candidates of each whole version that is there, and
+    who searches tells the versions apart.
+    """
+
+    replaces_at_once: bool
+
+    def check(self) -> None:
+        """Raise `Unavailable` where no search can be answered now."""
+        ...
+
+    def replace(
+        self,
+        knowledge_base_id: str,
+        replacements: Sequence[Replacement],
+        *,
+        keep_older: bool = False,
+    ) -> None:
         """Put each document's new version in the place of any older one, whole or not at all.
 
-        Durable on return. A version lower than the one in the index is ignored.
+        Durable on return. A version lower than the one in the index is ignored. With
+        `keep_older`, a store that does not replace at once leaves older versions to be
+        found until `delete_older`, so that a search which began before finds them.
         """
+        ...
+
+    def delete_older(self, knowledge_base_id: str, current: Mapping[str, int]) -> None:
+        """Remove every version of these documents that is older than the one named."""
         ...
 
     def delete(self, knowledge_base_id: str, document_ids: Collection[str]) -> int:

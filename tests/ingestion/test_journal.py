@@ -186,10 +186,16 @@ class _AwayStore(EmbeddedStore):
         super().__init__(directory)
         self.back = threading.Event()
 
-    def replace(self, knowledge_base_id: str, replacements: Sequence[Replacement]) -> None:
+    def replace(
+        self,
+        knowledge_base_id: str,
+        replacements: Sequence[Replacement],
+        *,
+        keep_older: bool = False,
+    ) -> None:
         if not self.back.is_set():
             raise Unavailable("the store is away")
-        super().replace(knowledge_base_id, replacements)
+        super().replace(knowledge_base_id, replacements, keep_older=keep_older)
 
 
 def test_a_worker_shows_that_it_lives_and_why_it_pauses(settings: Settings) -> None:

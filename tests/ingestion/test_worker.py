@@ -1,7 +1,7 @@
 """From an accepted document to a search answer, on real parts."""
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -228,11 +228,17 @@ class _DeletingStore(EmbeddedStore):
         super().__init__(directory)
         self.knowledge_base: KnowledgeBase | None = None
 
-    def replace(self, knowledge_base_id: str, replacements: object) -> None:
-        super().replace(knowledge_base_id, replacements)  # type: ignore[arg-type]
+    def replace(
+        self,
+        knowledge_base_id: str,
+        replacements: Sequence[Replacement],
+        *,
+        keep_older: bool = False,
+    ) -> None:
+        super().replace(knowledge_base_id, replacements, keep_older=keep_older)
         if self.knowledge_base is not None:
             self.knowledge_base.delete([KEY])
-            super().replace(knowledge_base_id, replacements)  # type: ignore[arg-type]
+            super().replace(knowledge_base_id, replacements, keep_older=keep_older)
 
 
 def test_a_document_deleted_while_it_is_indexed_leaves_nothing_behind(settings: Settings) -> None:
@@ -253,11 +259,17 @@ class _AwayStore(EmbeddedStore):
 
     refusals = 2
 
-    def replace(self, knowledge_base_id: str, replacements: object) -> None:
+    def replace(
+        self,
+        knowledge_base_id: str,
+        replacements: Sequence[Replacement],
+        *,
+        keep_older: bool = False,
+    ) -> None:
         if self.refusals:
             self.refusals -= 1
             raise Unavailable("the store is away")
-        super().replace(knowledge_base_id, replacements)  # type: ignore[arg-type]
+        super().replace(knowledge_base_id, replacements, keep_older=keep_older)
 
 
 def test_documents_wait_while_the_store_is_away_and_pass_when_it_is_back(

@@ -1,6 +1,7 @@
 """What every store does, through the protocol alone."""
 
 import math
+import secrets
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -28,17 +29,30 @@ from llamaindex_reaktly.stores.protocol import (
     StoreQuery,
     Vector,
 )
+from llamaindex_reaktly.stores.weaviate import WeaviateStore
+from llamaindex_reaktly.stores.weaviate_connection import WeaviateAddress
+from scripts.weaviate_server import WeaviateServer
 
 KB = "kb"
 DIMENSION = 12
 START = datetime(2026, 1, 1, tzinfo=UTC)
 
-STORES: dict[str, Callable[[Path], Store]] = {"embedded": EmbeddedStore}
+
+def open_store(kind: str, request: pytest.FixtureRequest, directory: Path) -> Store:
+    """An empty store; those on the shared server have collections of their own."""
+    if kind == "embedded":
+        return EmbeddedStore(directory)
+    server: WeaviateServer = request.getfixturevalue("weaviate_server")
+    address = WeaviateAddress(server.url, server.grpc_url, server.key)
+    return WeaviateStore(address, prefix=f"T{secrets.token_hex(6)}")
 
 
-@pytest.fixture(params=sorted(STORES))
+STORES = ("embedded", "weaviate")
+
+
+@pytest.fixture(params=STORES)
 def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
-    opened = STORES[request.param](tmp_path / "index")
+    opened = open_store(request.param, request, tmp_path / "index")
     yield opened
     opened.close()
 
@@ -227,9 +241,11 @@ def test_known_vectors_are_those_of_the_documents_asked_for(store: Store) -> Non
 
 
 def test_languages_are_listed_most_frequent_first(store: Store) -> None:
-    store.replace(KB, [replacement("a", language="de"), replacement("b"), replacement("c")])
+    store.replace(
+        KB, [replacement("a", "x", language="de"), replacement("b", "x"), replacement("c", "x")]
+    )
     assert store.languages(KB) == ("en", "de")
-    store.replace(KB, [replacement("b", version=2, language="de")])
+    store.replace(KB, [replacement("b", "x", version=2, language="de")])
     assert store.languages(KB) == ("de", "en")
 
 
@@ -342,7 +358,8 @@ def test_equal_nodes_are_chosen_in_the_same_order_every_time(store: Store) -> No
     store.replace(KB, same)
     query = StoreQuery(vector=unit(1), terms={"en": ["same"]}, candidates=5)
     first = found_nodes(store, query)
-    assert len(first) == 5
+    # The legs may break the tie each in its own way.
+    assert 5 <= len(first) <= 10
     assert all(found_nodes(store, query) == first for _ in range(3))
 
 
@@ -508,11 +525,11 @@ FILTERS = st.recursive(
 )
 
 
-@pytest.fixture(params=sorted(STORES), scope="module")
+@pytest.fixture(params=STORES, scope="module")
 def filtered_store(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Store]:
-    opened = STORES[request.param](tmp_path_factory.mktemp("filters"))
+    opened = open_store(request.param, request, tmp_path_factory.mktemp("filters"))
     opened.replace(
         KB, [Replacement(of, [node(of.external_id, 0, "word")]) for of in documents_to_filter()]
     )
@@ -593,6 +610,8 @@ def version_seen(candidates: Sequence[Candidate]) -> tuple[set[int], int]:
 
 
 def test_searches_beside_replacements_see_one_whole_version(store: Store) -> None:
+    if not store.replaces_at_once:
+        pytest.skip("promises less, which the next test holds it to")
     nodes_of = {version: 1 + version % 3 for version in range(1, 41)}
     only = Comparison("externalId", Operator.EQ, "a")
     others = [replacement(f"o{i}", "word", "word") for i in range(20)]
@@ -627,6 +646,53 @@ def test_searches_beside_replacements_see_one_whole_version(store: Store) -> Non
         readers = [pool.submit(read, query) for query in queries]
         pool.submit(write).result()
         assert all(reader.result() > 0 for reader in readers)
+
+
+def test_a_version_that_is_kept_is_found_whole_until_it_is_deleted(store: Store) -> None:
+    only = Comparison("externalId", Operator.EQ, "a")
+    query = StoreQuery(vector=unit(1), terms={"en": ["word"]}, filter=only)
+    nodes_of = {version: 1 + version % 3 for version in range(1, 21)}
+    store.replace(KB, [replacement("a", *["word"] * nodes_of[1], version=1)])
+    current = 1
+    # Held by each search for as long as it may need the version that it began with.
+    in_use: Counter[int] = Counter()
+    changed = threading.Condition()
+
+    def search() -> None:
+        with changed:
+            version = current
+            in_use[version] += 1
+        found = [c for c in store.search(KB, query) if c.document.version >= version]
+        with changed:
+            in_use[version] -= 1
+            changed.notify_all()
+        of_version = [c for c in found if c.document.version == version]
+        if of_version or not store.replaces_at_once:
+            assert len(of_version) == nodes_of[version]
+        else:
+            [newer] = {c.document.version for c in found}
+            assert len(found) == nodes_of[newer]
+
+    def searches() -> int:
+        count = 0
+        while current < 20:
+            search()
+            count += 1
+        return count
+
+    with ThreadPoolExecutor(3) as pool:
+        readers = [pool.submit(searches) for _ in range(3)]
+        for version in range(2, 21):
+            new = replacement("a", *["word"] * nodes_of[version], version=version)
+            store.replace(KB, [new], keep_older=True)
+            with changed:
+                current = version
+                while sum(in_use[older] for older in range(version)):
+                    assert changed.wait(20)
+            store.delete_older(KB, {"doc_a": version})
+        assert sum(reader.result() for reader in readers) > 20
+    search()
+    assert store.versions(KB) == [IndexedVersion("doc_a", 20, nodes_of[20])]
 
 
 def test_writers_of_one_base_wait_for_each_other(store: Store) -> None:
