@@ -148,6 +148,16 @@ def unknown_variables(names: Iterable[str]) -> list[str]:
     return sentences
 
 
+def complete_opentelemetry_variables() -> None:
+    """Add the `OTEL_` lines of the working directory's `.env` file to the environment.
+
+    OpenTelemetry reads its standard variables there and nowhere else.
+    """
+    for name, value in dotenv_values(".env").items():
+        if name.startswith("OTEL_") and value is not None:
+            os.environ.setdefault(name, value)
+
+
 def variables_in_use() -> list[str]:
     """Names set in the environment or in the working directory's `.env` file."""
     return sorted({*os.environ, *dotenv_values(".env")})

@@ -32,7 +32,7 @@ Answered = Callable[[str, int], None]
 ENDPOINTS = ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT")
 PROTOCOLS = ("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "OTEL_EXPORTER_OTLP_PROTOCOL")
 # A collector that is away must not hold up the end of a process.
-FLUSH_SECONDS = 2.0
+FLUSH_SECONDS = 1.0
 
 _NOTHING: AbstractContextManager[None] = contextlib.nullcontext()
 # One recorder a process, as the log is: what records is chosen where a program starts.

@@ -1,7 +1,8 @@
 """Opening what a command works on: the settings, the registry, the knowledge base."""
 
+import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING
 
 import typer
@@ -24,6 +25,26 @@ def read_settings(*, warn: bool = True, **overrides: object) -> "Settings":
     for sentence in unknown_variables(variables_in_use()) if warn else ():
         typer.echo(f"warning: {sentence}", err=True)
     return settings
+
+
+@contextmanager
+def traced(*, warn: bool = True) -> Iterator[None]:
+    """Send spans to the collector that the standard variables name, if they name one.
+
+    Where that cannot be, a sentence says why, and the work goes on without.
+    """
+    from llamaindex_reaktly.settings import complete_opentelemetry_variables
+    from llamaindex_reaktly.tracing import is_wanted, start_tracing
+
+    complete_opentelemetry_variables()
+    with ExitStack() as stack:
+        try:
+            if is_wanted(os.environ):
+                stack.enter_context(start_tracing())
+        except ConfigurationError as error:
+            if warn:
+                typer.echo(f"warning: {error.message}", err=True)
+        yield
 
 
 @contextmanager

@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from llamaindex_reaktly.cli.opening import read_settings
+from llamaindex_reaktly.cli.opening import read_settings, traced
 
 
 def serve(
@@ -21,4 +21,5 @@ def serve(
     settings = read_settings(host=host, port=port)
     from llamaindex_reaktly.cli.server import run_server
 
-    run_server(settings, workers=0 if no_worker else settings.workers)
+    with traced():
+        run_server(settings, workers=0 if no_worker else settings.workers)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from llamaindex_reaktly.cli.opening import read_settings
+from llamaindex_reaktly.cli.opening import read_settings, traced
 
 if TYPE_CHECKING:
     from llamaindex_reaktly.ingestion.worker import Worker
@@ -27,16 +27,17 @@ def worker(
     settings = read_settings(warn=not until_stdin_ends)  # the parent has warned
     from llamaindex_reaktly.ingestion.worker import Worker
 
-    running = Worker(settings)
-    try:
-        stop_signals = [signal.SIGTERM] if until_stdin_ends else [signal.SIGTERM, signal.SIGINT]
-        for number in stop_signals:
-            signal.signal(number, lambda _number, _frame: running.stop())
-        if until_stdin_ends:
-            threading.Thread(target=_stop_at_end_of_stdin, args=(running,), daemon=True).start()
-        running.run()
-    finally:
-        running.close()
+    with traced(warn=not until_stdin_ends):
+        running = Worker(settings)
+        try:
+            stop_signals = [signal.SIGTERM] if until_stdin_ends else [signal.SIGTERM, signal.SIGINT]
+            for number in stop_signals:
+                signal.signal(number, lambda _number, _frame: running.stop())
+            if until_stdin_ends:
+                threading.Thread(target=_stop_at_end_of_stdin, args=(running,), daemon=True).start()
+            running.run()
+        finally:
+            running.close()
 
 
 def _stop_at_end_of_stdin(running: "Worker") -> None:

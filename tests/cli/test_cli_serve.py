@@ -177,6 +177,18 @@ def test_a_port_in_use_is_a_sentence_and_exit_code_one(data_dir: Path) -> None:
     assert not data_dir.exists()
 
 
+def test_traces_that_cannot_be_are_a_warning_and_no_reason_not_to_serve(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", "http://localhost:4317")
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc")
+    with listening_socket("127.0.0.1", 0) as taken:
+        done = run("serve", "--port", str(taken.getsockname()[1]))
+    warning, sentence = done.stderr.splitlines()
+    assert warning.startswith("warning: OTEL_EXPORTER_OTLP_PROTOCOL: only http/protobuf")
+    assert "is in use" in sentence
+
+
 def test_a_host_that_is_not_ours_is_named() -> None:
     for host in ("no such host", "203.0.113.7"):
         with pytest.raises(ConfigurationError, match=r"REAKTLY_HOST: .* is no address of this"):

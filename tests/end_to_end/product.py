@@ -53,7 +53,7 @@ class Client:
 
     def __init__(self, port: int, key: str) -> None:
         self._connection = http.client.HTTPConnection("127.0.0.1", port, timeout=45)
-        self._headers = {"x-api-key": key, "content-type": "application/json"}
+        self.headers = {"x-api-key": key, "content-type": "application/json"}
 
     def call(
         self, method: str, path: str, body: object = None, query: Mapping[str, str] | None = None
@@ -62,7 +62,7 @@ class Client:
         if query:
             path += "?" + urllib.parse.urlencode(query)
         payload = None if body is None else json.dumps(body).encode()
-        self._connection.request(method, path, payload, self._headers)
+        self._connection.request(method, path, payload, self.headers)
         response = self._connection.getresponse()
         payload = response.read()
         is_json = response.headers.get_content_type() == "application/json"
