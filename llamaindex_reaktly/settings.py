@@ -19,6 +19,9 @@ from llamaindex_reaktly.errors import ConfigurationError
 
 PREFIX = "REAKTLY_"
 
+# A lease that ends later than this from now was given before the clock was set back.
+LONGEST_LEASE_SECONDS = 600.0
+
 # The clients' own names (seed 001); the server passes over them in silence.
 CLIENT_VARIABLES = frozenset(
     {
@@ -63,7 +66,7 @@ class Settings(BaseSettings):
         default="auto", description="`auto` is colour on a terminal and JSON elsewhere."
     )
     log_level: Literal["debug", "info", "warning", "error"] = "info"
-    lease_seconds: Annotated[float, Field(ge=5)] = Field(
+    lease_seconds: Annotated[float, Field(ge=5, le=LONGEST_LEASE_SECONDS)] = Field(
         default=60.0, description="How long a worker's silence is taken for work."
     )
     free_disk_bytes: Annotated[int, Field(ge=0)] = Field(

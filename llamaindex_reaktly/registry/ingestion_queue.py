@@ -15,6 +15,7 @@ from llamaindex_reaktly.domain import DocumentState, Origin, Outcome, SourceDocu
 from llamaindex_reaktly.registry.database import Database
 from llamaindex_reaktly.registry.documents import document_of
 from llamaindex_reaktly.registry.schema import UNPURGED, counters, documents, payloads
+from llamaindex_reaktly.settings import LONGEST_LEASE_SECONDS
 
 # A document whose worker died this often without a verdict is taken for the cause.
 MAX_ATTEMPTS = 3
@@ -135,13 +136,13 @@ class IngestionQueue:
             *([] if above_rank is None else [documents.c.queue_rank < above_rank]),
         )
         silent = sa.select(documents.c.document_id).where(
-            documents.c.state == DocumentState.PROCESSING, documents.c.lease_until < now
+            documents.c.state == DocumentState.PROCESSING, _lease_is_over(now)
         )
         return any(connection.execute(query.limit(1)).first() for query in (waiting, silent))
 
     def _recover(self, connection: sa.Connection, now: float) -> None:
         """Put documents whose worker fell silent back into the queue, or give them up."""
-        silent = (documents.c.state == DocumentState.PROCESSING, documents.c.lease_until < now)
+        silent = (documents.c.state == DocumentState.PROCESSING, _lease_is_over(now))
         given_up = connection.execute(
             sa.update(documents)
             .where(
@@ -290,7 +291,7 @@ class IngestionQueue:
                 .where(
                     documents.c.state == DocumentState.DELETED,
                     UNPURGED,
-                    sa.or_(documents.c.lease_until.is_(None), documents.c.lease_until < now),
+                    sa.or_(documents.c.lease_until.is_(None), _lease_is_over(now)),
                 )
                 .limit(limit)
             )
@@ -312,7 +313,7 @@ class IngestionQueue:
                     documents.c.state == DocumentState.DELETED,
                     sa.or_(
                         documents.c.lease_until.is_(None),
-                        documents.c.lease_until < now,
+                        _lease_is_over(now),
                         documents.c.lease_token.in_(list(tokens)),
                     ),
                 )
@@ -362,3 +363,13 @@ def _unlocked(*conditions: sa.ColumnElement[bool]) -> sa.Select[tuple[str]]:
     """Ids of documents; on PostgreSQL without those that another transaction has locked."""
     # SQLite, which locks everything at once, has no such clause, and SQLAlchemy leaves it out.
     return sa.select(documents.c.document_id).where(*conditions).with_for_update(skip_locked=True)
+
+
+def _lease_is_over(now: float) -> sa.ColumnElement[bool]:
+    """Whether nobody keeps a lease any more.
+
+    One that ends later than any can was given before the clock was set back; what it is on
+    would else wait until the clock is where it was.
+    """
+    until = documents.c.lease_until
+    return sa.or_(until < now, until > now + LONGEST_LEASE_SECONDS)

@@ -1,5 +1,6 @@
 """Claims, leases, fences and verdicts."""
 
+import time
 from dataclasses import replace
 
 import pytest
@@ -44,8 +45,12 @@ def status(registry: Registry, one: SourceDocument) -> DocumentStatus:
 
 
 def let_leases_run_out(registry: Registry) -> None:
+    set_leases(registry, 1.0)
+
+
+def set_leases(registry: Registry, until: float) -> None:
     registry.database.write(
-        lambda connection: connection.execute(sa.update(documents).values(lease_until=1.0))
+        lambda connection: connection.execute(sa.update(documents).values(lease_until=until))
     )
 
 
@@ -88,6 +93,16 @@ def test_a_claimed_document_is_not_claimed_again_while_its_lease_lasts(registry:
     accept(registry, document("a"))
     assert names(claim(registry)) == ["a"]
     assert claim(registry) == []
+
+
+def test_a_lease_from_before_the_clock_was_set_back_holds_nothing_up(registry: Registry) -> None:
+    accept(registry, document("worked on"), document("deleted"))
+    claim(registry)
+    registry.documents.bury([document("deleted").key.document_id])
+    assert (claim(registry), registry.queue.unpurged()) == ([], [])
+    set_leases(registry, time.time() + 3_600)
+    assert names(claim(registry)) == ["worked on"]
+    assert registry.queue.unpurged() == [("kb", document("deleted").key.document_id)]
 
 
 def test_an_expired_lease_is_claimable_again_and_its_holder_fenced_off(registry: Registry) -> None:
