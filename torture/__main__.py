@@ -6,11 +6,13 @@
 
 The last line of each scenario holds its figures. Exit code 0: everything acknowledged was
 as it must be; 1: something was not, and the line names the seed; 2: a scenario could not be
-carried out.
+carried out. What this machine cannot do (mount a disk, shift the clock) is left out and said.
 """
 
 import argparse
+import os
 import random
+import shutil
 import sys
 import tempfile
 import time
@@ -48,6 +50,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     minutes = options.kills / 5 if options.minutes is None else options.minutes
     machine = describe_machine()
     code = 0
+    skipped = 0
     results: list[Result] = []
     for name, scenario in SCENARIOS.items():
         if options.names and name not in options.names:
@@ -57,10 +60,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 context = Context(seed, options.kills, minutes, kind)
                 done, outcome = _run(name, scenario.run, context)
                 code = max(code, done)
-                if outcome is not None:
+                if outcome is None:
+                    skipped += 1
+                else:
                     results += outcome.results()
     if options.record and results:
         write_sections({_SECTION: section(_SECTION, ABOUT, results, machine)}, (_SECTION,))
+    if skipped:
+        print(f"!!!!! {skipped} SCENARIOS WERE NOT RUN TO THEIR END", file=sys.stderr, flush=True)
     return code
 
 
@@ -79,14 +86,18 @@ def _run(
     except (NotPossible, NotInstalled) as error:
         kept = False
         print(f"!!!!! {title} WAS NOT RUN: {error}", file=sys.stderr, flush=True)
-        return 2, None
+        # What may be mounted is the machine's affair; what can be installed must be there.
+        missing = isinstance(error, NotInstalled) and os.environ.get("CI") == "true"
+        return (2 if missing else 0), None
     except (TortureFailed, NotSent, NotAnswered, TimeoutError) as error:
-        print(f"!!!!! {title} could not be carried out: {error!r}", file=sys.stderr, flush=True)
+        print(
+            f"!!!!! {title} could not be carried out: {_words(error)}", file=sys.stderr, flush=True
+        )
         print(f"      again: {again} --kills {context.kills}; files: {folder}", file=sys.stderr)
         return 2, None
     finally:
         if not kept:
-            _remove(folder)
+            shutil.rmtree(folder, ignore_errors=True)
     print(outcome.line(), flush=True)
     if outcome.holds:
         return 0, outcome
@@ -95,14 +106,12 @@ def _run(
     return 1, outcome
 
 
+def _words(error: Exception) -> str:
+    return str(error) or type(error).__name__
+
+
 def _say(sentence: str) -> None:
     print(f"    {time.strftime('%H:%M:%S')} {sentence}", flush=True)
-
-
-def _remove(folder: Path) -> None:
-    import shutil
-
-    shutil.rmtree(folder, ignore_errors=True)
 
 
 if __name__ == "__main__":

@@ -111,7 +111,7 @@ def read_only(
         fleet.start()
         with fleet.connection() as connection:
             writer = Writer(oracle, connection)
-            _post(writer, names, seed, "first")
+            post(writer, names, seed, "first")
             settle(fleet, oracle)
         for process in fleet.processes:
             process.stop()
@@ -120,7 +120,7 @@ def read_only(
         fleet.wait_for(lambda: not ailing(fleet, "accept"), "it does not accept")
         with fleet.connection() as connection:
             writer = Writer(oracle, connection)
-            _post(writer, names, seed, "second")
+            post(writer, names, seed, "second")
             show("the index is read-only")
             error = waiting_reason(fleet, connection, oracle)
             if not (ill := ailing(fleet, "search")):
@@ -240,7 +240,8 @@ def _is_envelope(answer: Answer) -> bool:
     return body.get("statusCode") == STORAGE_FULL and bool(body.get("message"))
 
 
-def _post(writer: Writer, names: Sequence[Name], seed: int, word: str) -> None:
+def post(writer: Writer, names: Sequence[Name], seed: int, word: str) -> None:
+    """Post a version of each document in one bulk; raises unless it is accepted."""
     versions = {name: version_word(seed, word, name.external_id) for name in names}
     answer = writer.carry_out(Request(Verb.INGEST_BULK, {**versions}, pause=0.0, door=0.0))
     if answer is None or answer.status != 200:

@@ -4,11 +4,15 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from torture.clock import clock_jumps
 from torture.disk import RESERVE_BYTES, disk_full, read_only
 from torture.fencing import fencing
 from torture.fleet import SERVED, SPREAD, Server, Shape
+from torture.many_bases import BASES, many_bases
+from torture.outages import outages
 from torture.outcome import Outcome
 from torture.registries import RegistryKind
+from torture.soak import soak
 from torture.storm import storm
 
 ABOUT = "Kills and other faults from outside, judged by an oracle of acknowledged states."
@@ -69,7 +73,7 @@ def _fencing(context: Context) -> Outcome:
         scenario=f"fencing on {context.registry}",
         servers=context.servers,
         seed=context.seed,
-        rounds=max(2, context.kills // 20),
+        rounds=max(1, context.kills // 20),
         show=context.show,
     )
 
@@ -103,6 +107,50 @@ def _read_only(context: Context) -> Outcome:
     )
 
 
+def _outages(context: Context) -> Outcome:
+    return outages(
+        context.directory,
+        scenario=f"outages on {context.registry}",
+        servers=context.servers,
+        seed=context.seed,
+        # The worker's own pauses grow to half a minute.
+        seconds=max(8.0, context.kills * 0.4),
+        show=context.show,
+    )
+
+
+def _clock(context: Context) -> Outcome:
+    return clock_jumps(
+        context.directory,
+        scenario=f"clock on {context.registry}",
+        servers=context.servers,
+        seed=context.seed,
+        show=context.show,
+    )
+
+
+def _many_bases(context: Context) -> Outcome:
+    return many_bases(
+        context.directory,
+        scenario=f"many-bases on {context.registry}",
+        servers=context.servers,
+        seed=context.seed,
+        bases=BASES,
+        show=context.show,
+    )
+
+
+def _soak(context: Context) -> Outcome:
+    return soak(
+        context.directory,
+        scenario=f"soak on {context.registry}",
+        servers=context.servers,
+        seed=context.seed,
+        minutes=context.minutes,
+        show=context.show,
+    )
+
+
 SCENARIOS: Mapping[str, Scenario] = {
     "kills": Scenario(_kills),
     "fleet-kills": Scenario(_fleet_kills, (RegistryKind.SQLITE,)),
@@ -110,4 +158,8 @@ SCENARIOS: Mapping[str, Scenario] = {
     "disk-full": Scenario(_disk_full, (RegistryKind.SQLITE,)),
     "disk-full-no-reserve": Scenario(_disk_full_without_reserve, (RegistryKind.SQLITE,)),
     "read-only": Scenario(_read_only, (RegistryKind.SQLITE,)),
+    "outages": Scenario(_outages, (RegistryKind.SQLITE,)),
+    "clock": Scenario(_clock, (RegistryKind.SQLITE,)),
+    "many-bases": Scenario(_many_bases, (RegistryKind.SQLITE,)),
+    "soak": Scenario(_soak, (RegistryKind.SQLITE,)),
 }

@@ -53,8 +53,12 @@ class Request:
     door: float
 
 
-def requests_of(seed: int, client: int) -> Iterator[Request]:
-    """The endless requests of one writing client."""
+def requests_of(seed: int, client: int, *, most_own: int | None = None) -> Iterator[Request]:
+    """The endless requests of one writing client.
+
+    `most_own` bounds the documents that it alone writes: a client that makes new ones all
+    the time lets the knowledge base grow without end.
+    """
     dice = random.Random(f"{seed}/client/{client}")
     own: list[Name] = []
     sent: dict[Name, list[str]] = {}
@@ -63,8 +67,8 @@ def requests_of(seed: int, client: int) -> Iterator[Request]:
         roll = dice.random()
         if roll < 0.45:
             return dice.choice(HOT)
-        if roll < 0.7 and own:
-            return dice.choice(own[-_RECENT:])
+        if (roll < 0.7 and own) or len(own) == most_own:
+            return dice.choice(own[-_RECENT:] if most_own is None else own)
         name = Name(
             dice.choice(KNOWLEDGE_BASES), dice.choice(INTEGRATIONS), f"own-{client}-{len(own)}"
         )
@@ -157,7 +161,7 @@ class Kill:
     downtime: float
 
 
-def kills(seed: int, number: int, *, longest_pause: float = 2.5) -> list[Kill]:
+def kills(seed: int, number: int, *, longest_pause: float = 2.0) -> list[Kill]:
     """So many kills, as many of each target as of the others, give or take one."""
     dice = random.Random(f"{seed}/kills")
     drawn: list[Kill] = []
@@ -170,7 +174,7 @@ def kills(seed: int, number: int, *, longest_pause: float = 2.5) -> list[Kill]:
             Kill(
                 target,
                 pause=dice.uniform(0.1, longest_pause),
-                settled=dice.random() < 0.75,
+                settled=dice.random() < 0.6,
                 which=dice.random(),
                 downtime=dice.choice((0.0, 0.0, dice.uniform(0.0, 1.5))),
             )

@@ -295,6 +295,7 @@ class Workload:
     seed: int
     writers: int = 4
     readers: int = 2
+    most_own: int | None = None
     tally: Tally = field(default_factory=Tally)
     _over: threading.Event = field(default_factory=threading.Event)
     _crowded: threading.Event = field(default_factory=threading.Event)
@@ -341,7 +342,7 @@ class Workload:
     def _write(self, number: int) -> None:
         with self.fleet.connection() as connection:
             writer = Writer(self.oracle, connection)
-            for request in requests_of(self.seed, number):
+            for request in requests_of(self.seed, number, most_own=self.most_own):
                 while self._crowded.is_set() and not self._over.wait(0.05):
                     pass
                 if self._over.wait(request.pause):

@@ -6,7 +6,7 @@ from collections import Counter
 import pytest
 
 from torture.documents import item, versions_in
-from torture.schedule import Request, Target, Verb, kills, questions_of, requests_of
+from torture.schedule import HOT, Request, Target, Verb, kills, questions_of, requests_of
 
 
 def first(seed: int, client: int = 0, number: int = 400) -> list[Request]:
@@ -54,6 +54,12 @@ def test_clients_do_all_that_the_documentation_offers_and_contend() -> None:
     ]
     assert names[0] & names[1], "hot documents are edited by several clients"
     assert names[0] - names[1], "others by one"
+
+
+def test_a_client_can_be_kept_to_a_number_of_documents() -> None:
+    requests = itertools.islice(requests_of(1, 0, most_own=5), 400)
+    own = {name for request in requests for name in request.versions if name not in HOT}
+    assert len(own) == 5
 
 
 def test_documents_are_posted_unchanged_and_set_back_as_well() -> None:
