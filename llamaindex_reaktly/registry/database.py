@@ -39,9 +39,6 @@ MAX_GROUP_DOCUMENTS = 2_000
 # How often a group is tried that met another process's transaction, which cannot be waited for.
 MAX_TRIES = 5
 
-# Statements with longer lists are prepared each time, so that what is kept stays small.
-MAX_KEPT_PARAMETERS = 128
-
 BELLS = ("work", "done")
 
 # Serialises migrations of several processes on PostgreSQL; any constant will do.
@@ -97,6 +94,7 @@ class Database:
         of the processor's caches. What is prepared is kept, so the statement must be one that
         lives as long as the program.
         """
+        parameters = {name: _padded(value) for name, value in parameters.items()}
         prepared = self._prepare(statement, parameters)
         values: dict[str, Any] = {**prepared.parameters, **parameters}
         for name, parts in prepared.parameter_expansion.items():
@@ -132,8 +130,7 @@ class Database:
             compiled = statement.compile(self.engine)
             assert isinstance(compiled, SQLCompiler)
             prepared = compiled.construct_expanded_state(dict(parameters))
-            if sum(lengths) <= MAX_KEPT_PARAMETERS:
-                self._prepared[shape] = prepared
+            self._prepared[shape] = prepared
         return prepared
 
     def _open_reader(self) -> Any:
@@ -352,6 +349,13 @@ _LOCK = sa.text(
     " FOR UPDATE"
 )
 _NOTIFY = sa.text("SELECT pg_notify(:channel, '')")
+
+
+def _padded(value: object) -> object:
+    """A list made as long as a power of two by its last element: few lengths to prepare for."""
+    if not isinstance(value, list) or not value:
+        return value
+    return value + value[-1:] * ((1 << (len(value) - 1).bit_length()) - len(value))
 
 
 class _Job:

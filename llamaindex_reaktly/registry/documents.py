@@ -37,6 +37,8 @@ from llamaindex_reaktly.registry.schema import UNFINISHED, documents, payloads
 
 # Bound parameters of one statement: SQLite's limit is 250,000, PostgreSQL's 65,535.
 IDS_PER_STATEMENT = 2_000
+# Characters of a text that are digested in one go.
+_STRETCH = 256 * 1024
 
 _STATUS_COLUMNS = (
     documents.c.document_id,
@@ -68,17 +70,17 @@ class DocumentPage:
 
 def own_hash(document: SourceDocument) -> str:
     """Digest of the text and the declared metadata; when it was fetched is not part of it."""
-    parts = orjson.dumps(
-        [
-            document.source_type,
-            document.title,
-            document.content,
-            document.content_type,
-            document.url,
-            declared(document),
-        ]
-    )
-    return hashlib.sha256(parts).hexdigest()
+    content = document.content
+    before = [document.source_type, document.title]
+    behind = [document.content_type, document.url, declared(document)]
+    if len(content) <= _STRETCH:
+        return hashlib.sha256(orjson.dumps([*before, content, *behind])).hexdigest()
+    # The same bytes in steps: a text of megabytes would keep the interpreter to itself.
+    digest = hashlib.sha256(orjson.dumps(before)[:-1] + b',"')
+    for start in range(0, len(content), _STRETCH):
+        digest.update(orjson.dumps(content[start : start + _STRETCH])[1:-1])
+    digest.update(b'",' + orjson.dumps(behind)[1:])
+    return digest.hexdigest()
 
 
 def declared(document: SourceDocument) -> str:
@@ -111,19 +113,19 @@ class Documents:
         """
         if not batch:
             return []
-        # A digest each, which is a good part of what an unchanged document costs.
         ids = [document.key.document_id for document, _ in batch]
         known = {
             row[0]: _Known(*row)
             for some in _slices(ids)
             for row in self._database.look_up(_KNOWN, ids=some)
         }
+        hashes = _OwnHashes(batch)
         receipts = []
-        for document_id, (document, _) in zip(ids, batch, strict=True):
+        for place, (document_id, (document, _)) in enumerate(zip(ids, batch, strict=True)):
             row = known.get(document_id)
-            if row is None or not _is_unchanged(document, row):
+            if row is None or not _is_unchanged(document, row, hashes, place):
                 return self._database.write(
-                    lambda connection: self._accept(connection, batch, ids, origin), ids
+                    lambda connection: self._accept(connection, batch, ids, hashes, origin), ids
                 )
             receipts.append(Receipt(document_id, document.key, row.version, unchanged=True))
         # Most re-pushes change nothing: they have at most an outcome to record, and the
@@ -139,6 +141,7 @@ class Documents:
         connection: sa.Connection,
         batch: Sequence[tuple[SourceDocument, str]],
         ids: Sequence[str],
+        hashes: "_OwnHashes",
         origin: Origin,
     ) -> list[Receipt]:
         now = self._database.now(connection)
@@ -147,14 +150,14 @@ class Documents:
         payload: dict[str, dict[str, object]] = {}
         unchanged: dict[str, _Known] = {}
         receipts = []
-        for (document, job_id), document_id in zip(batch, ids, strict=True):
+        for place, ((document, job_id), document_id) in enumerate(zip(batch, ids, strict=True)):
             row = known.get(document_id)
-            if row is not None and _is_unchanged(document, row):
+            if row is not None and _is_unchanged(document, row, hashes, place):
                 unchanged[document_id] = row
                 receipts.append(Receipt(document_id, document.key, row.version, unchanged=True))
                 continue
             version = 1 if row is None else row.version + 1
-            values = _row(document, document_id, job_id, version, now, origin)
+            values = _row(document, document_id, job_id, version, now, hashes[place], origin)
             # The batch's own order is that of the queue, whatever order they are written in.
             values["queued_at"] = now + len(receipts) * 1e-6
             changed[document_id] = values
@@ -164,7 +167,7 @@ class Documents:
                 version,
                 DocumentState.QUEUED,
                 document.client_hash,
-                str(values["own_hash"]),
+                hashes[place],
                 None,
             )
             receipts.append(Receipt(document_id, document.key, version, unchanged=False))
@@ -424,12 +427,17 @@ _KNOWN = sa.select(
 _NOTE_UNCHANGED = (
     sa.update(documents)
     .where(
-        documents.c.document_id == sa.bindparam("noted_id"),
+        documents.c.document_id.in_(sa.bindparam("ids", expanding=True)),
         # As it was when it was compared: what came in between has an outcome of its own.
         documents.c.version == sa.bindparam("noted_version"),
-        documents.c.state == DocumentState.COMPLETED,
     )
-    .values(last_outcome=Outcome.UNCHANGED)
+    # The state is no condition, or SQLite takes its index and walks all of that state.
+    .values(
+        last_outcome=sa.case(
+            (documents.c.state == DocumentState.COMPLETED, Outcome.UNCHANGED),
+            else_=documents.c.last_outcome,
+        )
+    )
 )
 
 
@@ -439,10 +447,13 @@ def _has_new_outcome(row: _Known) -> bool:
 
 
 def _note_unchanged(connection: sa.Connection, rows: Iterable[_Known]) -> None:
-    connection.execute(
-        _NOTE_UNCHANGED,
-        [{"noted_id": row.id, "noted_version": row.version} for row in sorted(rows)],
-    )
+    # One statement for all of a version, which costs a third of one for each row.
+    by_version: dict[int, list[str]] = {}
+    for row in rows:
+        by_version.setdefault(row.version, []).append(row.id)
+    for version, ids in by_version.items():
+        for some in _slices(ids):
+            connection.execute(_NOTE_UNCHANGED, {"ids": some, "noted_version": version})
 
 
 def _known(connection: sa.Connection, ids: Sequence[str]) -> dict[str, _Known]:
@@ -453,12 +464,24 @@ def _known(connection: sa.Connection, ids: Sequence[str]) -> dict[str, _Known]:
     }
 
 
-def _is_unchanged(document: SourceDocument, row: _Known) -> bool:
+class _OwnHashes(dict[int, str]):
+    """The own hashes of a batch's documents by their places, each made when first asked for."""
+
+    def __init__(self, batch: Sequence[tuple[SourceDocument, str]]) -> None:
+        super().__init__()
+        self._batch = batch
+
+    def __missing__(self, place: int) -> str:
+        self[place] = made = own_hash(self._batch[place][0])
+        return made
+
+
+def _is_unchanged(document: SourceDocument, row: _Known, hashes: _OwnHashes, place: int) -> bool:
     if document.force_refresh or row.state in (DocumentState.FAILED, DocumentState.DELETED):
         return False
     if document.client_hash is not None and row.client_hash is not None:
         return document.client_hash == row.client_hash
-    return own_hash(document) == row.own_hash
+    return hashes[place] == row.own_hash
 
 
 def _row(
@@ -467,6 +490,7 @@ def _row(
     job_id: str,
     version: int,
     now: float,
+    document_hash: str,
     origin: Origin,
 ) -> dict[str, object]:
     return {
@@ -481,7 +505,7 @@ def _row(
         "queued_at": now,
         "updated_at": now,
         "client_hash": document.client_hash,
-        "own_hash": own_hash(document),
+        "own_hash": document_hash,
         "force_refresh": document.force_refresh,
         "visible_from": 1,
         "attempts": 0,

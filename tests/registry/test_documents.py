@@ -1,8 +1,10 @@
 """Accepting, deleting and looking up documents."""
 
+import hashlib
 from dataclasses import replace
 from pathlib import Path
 
+import orjson
 import pytest
 import sqlalchemy as sa
 from hypothesis import given
@@ -17,6 +19,7 @@ from llamaindex_reaktly.domain import (
     SourceType,
 )
 from llamaindex_reaktly.errors import Conflict, InvalidRequest
+from llamaindex_reaktly.registry.documents import declared, own_hash
 from llamaindex_reaktly.registry.ingestion_queue import Verdict
 from llamaindex_reaktly.registry.registry import Registry
 from llamaindex_reaktly.registry.schema import documents, payloads
@@ -236,6 +239,24 @@ def test_an_unchanged_push_is_recorded_once_and_only_where_indexing_is_done(
     pushed = accept(registry, replace(DOCUMENT, content="B"), replace(other, content="B"))
     assert pushed == [True, False]
     assert outcomes()[0] is Outcome.UNCHANGED
+
+
+def test_an_unchanged_push_is_recorded_for_documents_of_any_version(registry: Registry) -> None:
+    first, second = DOCUMENT, replace(DOCUMENT, key=replace(KEY, external_id="b"), content="B")
+    accept(registry, replace(second, content="A"))
+    accept(registry, first, second)
+    finish(registry)
+    assert accept(registry, first, second) == [True, True]
+    statuses = registry.documents.statuses([first.key.document_id, second.key.document_id])
+    assert {status.version for status in statuses} == {1, 2}
+    assert {status.last_outcome for status in statuses} == {Outcome.UNCHANGED}
+
+
+@pytest.mark.parametrize("text", ["word " * 200_000, '\U0001f642"\n' * 200_000])
+def test_the_hash_of_a_long_text_is_that_of_all_of_it(text: str) -> None:
+    document = replace(DOCUMENT, content=text, url="https://example.com/a")
+    whole = ["ARTICLE", "Title", text, None, document.url, declared(document)]
+    assert own_hash(document) == hashlib.sha256(orjson.dumps(whole)).hexdigest()
 
 
 def test_a_listing_gives_every_document_once_over_its_pages(registry: Registry) -> None:

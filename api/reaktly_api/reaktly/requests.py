@@ -148,7 +148,9 @@ class ItemData(_Body):
         """The declared tags, else those of `sourceData`."""
         if self.tags is not None:
             return tuple(self.tags)
-        declared = (self.source_data or {}).get("tags")
+        if self.source_data is None:
+            return ()
+        declared = self.source_data.get("tags")
         if not isinstance(declared, list):
             return ()
         tags = [tag.strip() for tag in declared if isinstance(tag, str)]
