@@ -4,7 +4,11 @@ import importlib.util
 import tempfile
 from pathlib import Path
 
-from llamaindex_reaktly.embeddings.minilm import GRAPH_FILE, TOKENIZER_FILE, holds_model
+from llamaindex_reaktly.embeddings.minilm_tokenizer import (
+    GRAPH_FILE,
+    TOKENIZER_FILE,
+    holds_model,
+)
 from llamaindex_reaktly.embeddings.minilm_weights import (
     Weights,
     WeightsUnavailable,

@@ -1,7 +1,6 @@
 """all-MiniLM-L6-v2 on onnxruntime: the local default, without key, hub or torch."""
 
 import hashlib
-import importlib.util
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -11,24 +10,20 @@ from typing import Self
 import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
-from tokenizers import Tokenizer
 
+from llamaindex_reaktly.embeddings.minilm_tokenizer import (
+    GRAPH_FILE,
+    MISSING,
+    MiniLMTokenizer,
+    holds_model,
+    require_model,
+)
 from llamaindex_reaktly.embeddings.protocol import EmbedderIdentity
 from llamaindex_reaktly.errors import ModelMissing
 
-DISTRIBUTION_PACKAGE = "reaktly_minilm"
-GRAPH_FILE = "model.onnx"
-TOKENIZER_FILE = "tokenizer.json"
-
 # As in `minilm_graph`, which can't be imported here: it needs onnx, the runtime doesn't.
 _DIMENSION = 384
-_MAX_TOKENS = 256
 _BUILD_LENGTH = 12
-
-_MISSING = (
-    "The local model all-MiniLM-L6-v2 is not installed: run `reaktly model install`, "
-    "or install the reaktly-minilm wheel that `make build` puts into dist/."
-)
 
 
 class MiniLM:
@@ -43,19 +38,14 @@ class MiniLM:
     def __init__(self, folder: Path, *, threads: int = 1) -> None:
         if threads < 1:
             raise ValueError("threads must be 1 or more")
-        graph = folder / GRAPH_FILE
-        tokenizer = folder / TOKENIZER_FILE
         if not holds_model(folder):
-            raise ModelMissing(_MISSING)
+            raise ModelMissing(MISSING)
+        graph = folder / GRAPH_FILE
         with graph.open("rb") as file:
             build = hashlib.file_digest(file, "sha256").hexdigest()[:_BUILD_LENGTH]
         self._identity = EmbedderIdentity("minilm", build, _DIMENSION)
         self._session = _open_session(graph)
-        self._tokenizer = Tokenizer.from_file(str(tokenizer))
-        # The published file pads and cuts to 128; cutting is done here, at 256, so
-        # that the same tokenizer also counts, and holds no state that calls share.
-        self._tokenizer.no_padding()
-        self._tokenizer.no_truncation()
+        self._tokenizer = MiniLMTokenizer(folder)
         # Of one thread too, so that `threads` holds however many callers there are.
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="reaktly-minilm")
 
@@ -66,10 +56,7 @@ class MiniLM:
         `path` is where `install_model` puts it and may hold nothing yet. Raises
         ModelMissing, with what to do, when the model is in neither place.
         """
-        folder = find_model(path)
-        if folder is None:
-            raise ModelMissing(_MISSING)
-        return cls(folder, threads=threads)
+        return cls(require_model(path), threads=threads)
 
     @property
     def identity(self) -> EmbedderIdentity:
@@ -79,7 +66,7 @@ class MiniLM:
     @property
     def max_tokens(self) -> int:
         """256, special tokens included: what the model was made for, and 512 is worse."""
-        return _MAX_TOKENS
+        return self._tokenizer.max_tokens
 
     def embed_query(self, text: str) -> NDArray[np.float32]:
         """The unit vector of one text, shape (384,); queries carry no prefix."""
@@ -98,11 +85,11 @@ class MiniLM:
 
     def count_tokens(self, text: str) -> int:
         """How many tokens `text` has, the two special ones included, uncut."""
-        return len(self._tokenizer.encode(text).ids)
+        return self._tokenizer.count_tokens(text)
 
     def token_spans(self, text: str) -> list[tuple[int, int]]:
         """Start and end, in characters, of each token of `text`; no special ones, uncut."""
-        return list(self._tokenizer.encode(text, add_special_tokens=False).offsets)
+        return self._tokenizer.token_spans(text)
 
     def close(self) -> None:
         """Ends the threads, after what they are at; `embed_documents` is an error from then on."""
@@ -120,33 +107,13 @@ class MiniLM:
         self.close()
 
     def _model_input(self, text: str) -> NDArray[np.int64]:
-        ids = self._tokenizer.encode(text).ids
-        if len(ids) > _MAX_TOKENS:
-            ids = [*ids[: _MAX_TOKENS - 1], ids[-1]]
-        return np.array([ids], dtype=np.int64)
+        return np.array([self._tokenizer.model_input(text)], dtype=np.int64)
 
     def _run(self, ids: NDArray[np.int64]) -> NDArray[np.float32]:
         output = self._session.run(None, {"input_ids": ids})[0]
         assert isinstance(output, np.ndarray)
         vector: NDArray[np.float32] = output[0]
         return vector
-
-
-def find_model(path: Path | None = None) -> Path | None:
-    """The directory that holds the model: `path` if it does, else the distribution's, else None."""
-    candidates = [] if path is None else [path]
-    spec = importlib.util.find_spec(DISTRIBUTION_PACKAGE)
-    if spec is not None:
-        candidates += [Path(place) for place in spec.submodule_search_locations or ()]
-    for folder in candidates:
-        if holds_model(folder):
-            return folder
-    return None
-
-
-def holds_model(folder: Path) -> bool:
-    """Whether both files of the model lie in `folder`."""
-    return (folder / GRAPH_FILE).is_file() and (folder / TOKENIZER_FILE).is_file()
 
 
 def _open_session(graph: Path) -> onnxruntime.InferenceSession:

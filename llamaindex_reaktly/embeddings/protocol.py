@@ -45,3 +45,20 @@ class TextEmbedder(Protocol):
     def count_tokens(self, text: str) -> int:
         """The model's tokens in a text, special ones included."""
         ...
+
+
+class BudgetedTokenizer(Protocol):
+    """A model's own view of a text, for those who cut to its limit without embedding."""
+
+    @property
+    def max_tokens(self) -> int:
+        """As that of the `TextEmbedder`."""
+        ...
+
+    def count_tokens(self, text: str) -> int:
+        """As that of the `TextEmbedder`."""
+        ...
+
+    def token_spans(self, text: str) -> list[tuple[int, int]]:
+        """Character offsets of each token; no special tokens, nothing cut off."""
+        ...

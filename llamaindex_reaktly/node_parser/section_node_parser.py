@@ -27,9 +27,9 @@ _NODE_NAMESPACE = uuid.UUID("6f1c3a52-3a0e-5d0f-9a55-6a1a2f0f7f5e")
 
 def _default_tokenizer() -> Tokenizer:
     """The local model's, loaded when a parser is made without one."""
-    from llamaindex_reaktly.embeddings.minilm import MiniLM
+    from llamaindex_reaktly.embeddings.minilm_tokenizer import MiniLMTokenizer
 
-    return MiniLM.load()
+    return MiniLMTokenizer.load()
 
 
 class SectionNode(TextNode):

@@ -36,3 +36,12 @@ def test_the_model_runs_without_llama_index_or_onnx() -> None:
         "assert not {'llama_index', 'onnx'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", program], check=True)
+
+
+def test_tokens_are_counted_without_loading_the_model() -> None:
+    program = (
+        "import sys; from llamaindex_reaktly.embeddings.catalogue import load_tokenizer;"
+        "assert load_tokenizer('minilm').count_tokens('two words') == 4;"
+        "assert not {'llama_index', 'onnxruntime'} & set(sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", program], check=True)

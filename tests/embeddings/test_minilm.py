@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from llamaindex_reaktly.embeddings import minilm as minilm_module
+from llamaindex_reaktly.embeddings import minilm_tokenizer
 from llamaindex_reaktly.embeddings.minilm import MiniLM
 from llamaindex_reaktly.embeddings.protocol import TextEmbedder
 from llamaindex_reaktly.errors import ModelMissing
@@ -103,10 +103,19 @@ def test_token_spans_lie_in_order_inside_the_text(minilm: MiniLM, text: str) -> 
     assert spans == sorted(spans)
 
 
+def test_a_long_text_has_the_tokens_of_its_words(minilm: MiniLM) -> None:
+    # It is tokenised in parts, which nobody may notice: neither between words nor in them.
+    words = random.Random(3).choices(["unbelievably", "naïve", "数据", "x" * 90, "\n\n"], k=20_000)
+    text = " ".join(words)
+    assert len(minilm.token_spans(text)) == minilm.count_tokens(text) - 2
+    pieces = "".join(text[start:end] for start, end in minilm.token_spans(text))
+    assert pieces == "".join(text.split())
+
+
 def test_a_missing_model_says_how_to_get_it(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(minilm_module, "DISTRIBUTION_PACKAGE", "no_such_distribution")
+    monkeypatch.setattr(minilm_tokenizer, "DISTRIBUTION_PACKAGE", "no_such_distribution")
     with pytest.raises(ModelMissing, match="reaktly model install"):
         MiniLM.load()
     with pytest.raises(ModelMissing, match="reaktly model install"):

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from llama_index.core.schema import TextNode
 
-from llamaindex_reaktly.embeddings import minilm as minilm_module
+from llamaindex_reaktly.embeddings import minilm_tokenizer
 from llamaindex_reaktly.embeddings.minilm import MiniLM
 from llamaindex_reaktly.embeddings.minilm_embedding import MiniLMEmbedding
 from llamaindex_reaktly.errors import ModelMissing
@@ -81,7 +81,7 @@ def test_a_closed_embedding_loads_its_model_again(minilm: MiniLM) -> None:
 
 
 def test_the_model_is_missed_only_when_it_is_needed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(minilm_module, "DISTRIBUTION_PACKAGE", "no_such_distribution")
+    monkeypatch.setattr(minilm_tokenizer, "DISTRIBUTION_PACKAGE", "no_such_distribution")
     embedding = MiniLMEmbedding()
     with pytest.raises(ModelMissing):
         embedding.get_query_embedding("now")

@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from llamaindex_reaktly.embeddings.minilm import MiniLM, find_model
+from llamaindex_reaktly.embeddings.minilm import MiniLM
+from llamaindex_reaktly.embeddings.minilm_tokenizer import find_model
 from llamaindex_reaktly.node_parser.chunking import (
     MINIMUM_MAX_TOKENS,
     Chunk,
