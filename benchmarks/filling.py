@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
-from llama_index.core.schema import MetadataMode
 from numpy.typing import NDArray
 
 from benchmarks.postgresql_pages import Page
@@ -18,8 +17,9 @@ from llamaindex_reaktly.domain import (
     SourceDocument,
     SourceType,
 )
+from llamaindex_reaktly.ingestion.parsing import TransformationChain
 from llamaindex_reaktly.ingestion.preparation import PreparedDocument, PreparedNode, Preparer
-from llamaindex_reaktly.knowledge_base import KnowledgeBase
+from llamaindex_reaktly.knowledge_base import KnowledgeBase, models_directory
 from llamaindex_reaktly.registry.ingestion_queue import Claim, Verdict
 from llamaindex_reaktly.settings import Settings
 
@@ -56,9 +56,12 @@ def cut(
 ) -> Iterator[PreparedDocument]:
     """The documents, submitted, cleaned and cut as the worker does it, without vectors."""
     preparer = Preparer(knowledge_base, threads=1)
+    chain = TransformationChain(models_directory(knowledge_base.settings))
     try:
         for claim in _claims(knowledge_base, documents):
-            yield preparer.prepare(claim)
+            embedder = preparer.embedder_for(claim)
+            parsed = chain.parse(claim.document_id, claim.document, embedder)
+            yield preparer.complete(claim, embedder, parsed)
     finally:
         preparer.close()
 
@@ -95,7 +98,7 @@ def settle_without_index(
 
 def embedded_text(node: PreparedNode) -> str:
     """What the model is given of a chunk."""
-    return node.node.get_content(MetadataMode.EMBED)
+    return node.chunk.embedded_text
 
 
 def _claims(knowledge_base: KnowledgeBase, documents: Sequence[SourceDocument]) -> Iterator[Claim]:

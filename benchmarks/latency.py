@@ -166,7 +166,7 @@ def _fill(
 
     def embed(nodes: Sequence[PreparedNode]) -> NDArray[np.float32]:
         return model.embed_documents(
-            [" ".join((*node.headings, node.node.text[:FIRST_WORDS])) for node in nodes]
+            [" ".join((*node.chunk.headings, node.chunk.text[:FIRST_WORDS])) for node in nodes]
         )
 
     indexed: list[Page] = []

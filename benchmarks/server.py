@@ -207,13 +207,15 @@ class BenchmarkServer:
             time.sleep(0.05)
 
     def worker_pids(self) -> list[int]:
-        """The processes that the server started (Linux)."""
-        tasks = Path(f"/proc/{self.pid}/task")
-        return [
-            int(pid)
-            for children in tasks.glob("*/children")
-            for pid in children.read_text().split()
-        ]
+        """The processes that the server started, and those that they did (Linux)."""
+        found: list[int] = []
+        waiting = [self.pid]
+        while waiting:
+            for children in Path(f"/proc/{waiting.pop()}/task").glob("*/children"):
+                pids = [int(pid) for pid in children.read_text().split()]
+                found += pids
+                waiting += pids
+        return found
 
     def stop(self) -> None:
         """Ask it to stop and wait; kill it, with its workers, when it does not."""

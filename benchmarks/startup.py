@@ -61,7 +61,8 @@ def run(*, rounds: int = 7) -> list[Result]:
             "MiB",
             f"≤ {MOST_MEBIBYTES:.0f}",
             together <= MOST_MEBIBYTES,
-            f"API {worked[0]:.0f}, worker {worked[1]:.0f}; pages that both map are counted twice",
+            f"API {worked[0]:.0f}, worker with its children {worked[1]:.0f}; "
+            "pages that several map are counted for each",
         ),
         Result(
             "startup.memory_as_started",

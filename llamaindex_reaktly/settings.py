@@ -57,6 +57,17 @@ class Settings(BaseSettings):
         default_factory=lambda: os.cpu_count() or 1,
         description="Sequences that one worker embeds at a time; the cores by default.",
     )
+    parse_seconds: Annotated[float, Field(gt=0)] = Field(
+        default=30.0, description="Longest that parsing a million characters may take."
+    )
+    parse_memory_bytes: Annotated[int, Field(ge=16 * 1024 * 1024)] = Field(
+        default=1024 * 1024 * 1024, description="Most memory that parsing a document may need."
+    )
+    transformations: Annotated[tuple[str, ...], NoDecode] = Field(
+        default=(),
+        description="LlamaIndex components between node parser and embedding, each "
+        "`module:Name`, separated by commas.",
+    )
     auto_create_knowledge_bases: bool = Field(
         default=True, description="Whether a first ingest creates its knowledge base."
     )
@@ -105,11 +116,20 @@ class Settings(BaseSettings):
             raise ValueError(f"there is no embedder {value!r}; use {', '.join(embedder_names())}")
         return value
 
-    @field_validator("cors_origins", mode="before")
+    @field_validator("cors_origins", "transformations", mode="before")
     @classmethod
-    def _split_origins(cls, value: object) -> object:
+    def _split_at_commas(cls, value: object) -> object:
         if isinstance(value, str):
-            return tuple(origin.strip() for origin in value.split(",") if origin.strip())
+            return tuple(part.strip() for part in value.split(",") if part.strip())
+        return value
+
+    @field_validator("transformations")
+    @classmethod
+    def _require_module_and_name(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for name in value:
+            module, _, attribute = name.partition(":")
+            if not attribute.isidentifier() or not all(map(str.isidentifier, module.split("."))):
+                raise ValueError(f"{name!r} is not of the form module:Name")
         return value
 
     @property

@@ -1,5 +1,7 @@
 """`reaktly worker`: one ingestion worker in this process."""
 
+import contextlib
+import functools
 import os
 import signal
 import threading
@@ -8,9 +10,12 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from llamaindex_reaktly.cli.opening import read_settings, traced
+from llamaindex_reaktly.errors import ModelMissing, Unavailable
 
 if TYPE_CHECKING:
+    from llamaindex_reaktly.ingestion.isolation import IsolatedParsing
     from llamaindex_reaktly.ingestion.worker import Worker
+    from llamaindex_reaktly.settings import Settings
 
 # Searches go first on a busy machine; ingestion takes what they leave.
 NICENESS = 10
@@ -25,10 +30,12 @@ def worker(
         signal.signal(signal.SIGINT, signal.SIG_IGN)
     os.nice(NICENESS)
     settings = read_settings(warn=not until_stdin_ends)  # the parent has warned
+    parsing = _isolated_parsing(settings)
     from llamaindex_reaktly.ingestion.worker import Worker
 
     with traced(warn=not until_stdin_ends):
-        running = Worker(settings)
+        running = Worker(settings, parsing=parsing)
+        running.record_crashes()
         try:
             stop_signals = [signal.SIGTERM] if until_stdin_ends else [signal.SIGTERM, signal.SIGINT]
             for number in stop_signals:
@@ -38,6 +45,29 @@ def worker(
             running.run()
         finally:
             running.close()
+    if parsing.is_lost:
+        raise Unavailable("the processes that parse documents were lost; start this one again")
+
+
+def _isolated_parsing(settings: "Settings") -> "IsolatedParsing":
+    """Parsing in children, of a server that is forked off here and now.
+
+    Before the first thread, so before the model's runtime is imported and before the
+    registry is opened; after the import of what parsing needs, which all then share.
+    """
+    from llamaindex_reaktly.ingestion.fork_server import ForkServer
+    from llamaindex_reaktly.ingestion.isolation import IsolatedParsing, serve_parser
+    from llamaindex_reaktly.ingestion.parsing import TransformationChain, load_transformations
+    from llamaindex_reaktly.knowledge_base import models_directory
+
+    added = load_transformations(settings.transformations)
+    chain = TransformationChain(models_directory(settings), added)
+    with contextlib.suppress(ModelMissing):  # which each document will say
+        chain.warm_up(settings.embedder)
+    forks = ForkServer(
+        functools.partial(serve_parser, chain=chain, memory_bytes=settings.parse_memory_bytes)
+    )
+    return IsolatedParsing(forks, seconds=settings.parse_seconds)
 
 
 def _stop_at_end_of_stdin(running: "Worker") -> None:

@@ -4,15 +4,20 @@ Three things overlap, so that the embedder, which is the dearest part by far, se
 waits: while one batch is embedded, the next is claimed, cleaned and cut, and what is
 embedded already is written. Between two slices of a batch the worker looks for more
 urgent documents, so that no big page keeps them waiting.
+
+A suspect, which was at fault before, is parsed apart from the others, and embedded while
+nothing else is in flight: should it take the worker with it, it takes no other document.
 """
 
 import contextlib
+import functools
 import itertools
 import os
 import random
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections import deque
+from collections.abc import Collection, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 
@@ -24,12 +29,27 @@ from llamaindex_reaktly.errors import (
     EmbedderMismatch,
     NotFound,
     ReaktlyError,
+    Unavailable,
+)
+from llamaindex_reaktly.ingestion.breaker import (
+    FIRST_PAUSE_SECONDS,
+    LONGEST_PAUSE_SECONDS,
+    Breaker,
 )
 from llamaindex_reaktly.ingestion.journal import Journal
+from llamaindex_reaktly.ingestion.parsing import (
+    InlineParsing,
+    Outcome,
+    Parsing,
+    ParsingFault,
+    TransformationChain,
+    load_transformations,
+)
 from llamaindex_reaktly.ingestion.preparation import PreparedDocument, PreparedNode, Preparer
+from llamaindex_reaktly.ingestion.presence import Presence
 from llamaindex_reaktly.ingestion.pulse import Pulse
-from llamaindex_reaktly.knowledge_base import KnowledgeBase
-from llamaindex_reaktly.registry.ingestion_queue import Claim, Verdict
+from llamaindex_reaktly.knowledge_base import KnowledgeBase, models_directory
+from llamaindex_reaktly.registry.ingestion_queue import MAX_ATTEMPTS, Claim, Verdict
 from llamaindex_reaktly.settings import Settings
 
 log = structlog.get_logger(__name__)
@@ -39,11 +59,14 @@ CHUNKS_PER_SLICE = 64
 # A claim is bounded so that its chunks are about a slice's, however long the documents.
 DOCUMENTS_PER_CLAIM = 64
 CHARACTERS_PER_CLAIM = 100_000
+# An embedding model that does not return for so long is taken for hung, and the worker ended.
+EMBEDDING_SECONDS = 600.0
 # How long an idle worker trusts the doorbell alone before it looks for itself: work that
 # nobody rang for is that of a worker which died, and of other machines.
 LOOK_SECONDS = 5.0
-FIRST_PAUSE_SECONDS = 0.5
-LONGEST_PAUSE_SECONDS = 30.0
+
+# Something is wrong with one knowledge base alone, and will be the next time.
+OF_ONE_BASE = (ConfigurationError, EmbedderMismatch, NotFound)
 
 
 @dataclass(slots=True)
@@ -57,6 +80,24 @@ class _Batch:
     @property
     def claims(self) -> list[Claim]:
         return [p.claim for p in self.prepared] + [v.claim for v in self.refused]
+
+
+@dataclass(frozen=True, slots=True)
+class _ParsedApart:
+    """What came of a document in the slow lane."""
+
+    claim: Claim
+    embedder: str
+    outcome: Outcome | ReaktlyError
+
+
+@dataclass(frozen=True, slots=True)
+class _Debt:
+    """Claims that could not be given back while the registry was away."""
+
+    claims: Sequence[Claim]
+    reason: str | None
+    at_fault: bool
 
 
 @dataclass(slots=True)
@@ -86,15 +127,33 @@ class _InFlight:
 
 
 class Worker:
-    """One claiming loop. `run` blocks until `stop` is called, from a signal or a thread."""
+    """One claiming loop. `run` blocks until `stop` is called, from a signal or a thread.
 
-    def __init__(self, settings: Settings, knowledge_base: KnowledgeBase | None = None) -> None:
+    Without a `parsing`, documents are parsed in this process, without limits.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        knowledge_base: KnowledgeBase | None = None,
+        *,
+        parsing: Parsing | None = None,
+    ) -> None:
         self._settings = settings
         self._knowledge_base = knowledge_base or KnowledgeBase(settings)
         self._owns_knowledge_base = knowledge_base is None
         self._queue = self._knowledge_base.registry.queue
         self._store = self._knowledge_base.store
         self._preparer = Preparer(self._knowledge_base, threads=settings.embedding_threads)
+        self._parsing = parsing or InlineParsing(
+            TransformationChain(
+                models_directory(settings), load_transformations(settings.transformations)
+            )
+        )
+        self._apart: deque[_ParsedApart] = deque()
+        self._owed: deque[_Debt] = deque()
+        self._breaker = Breaker()
+        self._presence = Presence(self._knowledge_base.data_dir / "workers")
         self._stopping = threading.Event()
         self._listener = self._knowledge_base.work_bell.listen()
         self._in_flight = _InFlight()
@@ -115,11 +174,14 @@ class Worker:
         """Work until `stop` is called; what is claimed then is finished or given back."""
         log.info("worker_started", pid=os.getpid())
         with self._pulse.beating():
-            while not self._stopping.is_set():
+            while not self._stopping.is_set() and not self._parsing.is_lost:
                 try:
+                    self._give_back_what_is_owed()
+                    if (apart := self._take_apart()) is not None:
+                        self._finish_apart(apart)
+                        continue
                     batch = self._take_ahead() or self._next_batch()
                     if batch is None:
-                        self._pulse.resume()
                         self._rest()
                         continue
                     self._ahead = self._ahead_pool.submit(self._next_batch)
@@ -130,28 +192,43 @@ class Worker:
                     self._pulse.resume()
                 except ReaktlyError as error:
                     self._back_off(error)
-            with contextlib.suppress(ReaktlyError):
-                if (left := self._take_ahead()) is not None:
-                    self._release(left.claims)
+            self._give_everything_back()
         log.info("worker_stopped", pid=os.getpid())
 
     def work_off_everything(self) -> None:
-        """Process what is queued now and return; for programs without a worker process."""
+        """Process what is queued now and return; for programs without a worker process.
+
+        Raises `Unavailable` when store or model of a knowledge base are away.
+        """
         with self._pulse.beating():
-            while (batch := self._next_batch()) is not None:
-                self._work_off(batch)
-                self._settled()
+            while True:
+                if (apart := self._take_apart()) is not None:
+                    self._finish_apart(apart)
+                elif (batch := self._next_batch()) is not None:
+                    self._work_off(batch)
+                    self._settled()
+                elif not self._apart:
+                    break
+                for reason in self._breaker.away().values():
+                    raise Unavailable(reason)
             self._purge_deleted()
+
+    def record_crashes(self) -> None:
+        """Have crashes leave a trace, by which other workers know; for a process of its own."""
+        self._presence.record_crashes()
 
     def stop(self) -> None:
         """Make `run` return soon. May be called from a signal handler, and twice."""
         self._stopping.set()
+        self._parsing.interrupt()
         self._listener.wake()
 
     def close(self) -> None:
         """Release everything. Call it after `run` returned."""
         self._ahead_pool.shutdown()
         self._settle_pool.shutdown()
+        self._parsing.close()
+        self._presence.close(claims_left=bool(self._in_flight.snapshot()))
         self._listener.close()
         self._preparer.close()
         if self._owns_knowledge_base:
@@ -165,49 +242,173 @@ class Worker:
         return None if ahead is None else ahead.result()
 
     def _next_batch(self, above_rank: int | None = None) -> _Batch | None:
-        claims = self._queue.claim(
-            limit=DOCUMENTS_PER_CLAIM,
-            characters=CHARACTERS_PER_CLAIM,
-            lease_seconds=self._settings.lease_seconds,
-            above_rank=above_rank,
-        )
-        if not claims:
-            return None
+        """The most urgent documents, parsed; None if there is nothing to do now."""
+        while claims := self._claim(above_rank):
+            batch = self._parse_all(claims)
+            if batch.claims:
+                return batch
+        return None
+
+    def _claim(self, above_rank: int | None) -> list[Claim]:
+        """Documents of bases that are well, or a single one of a base that was not."""
+        probed = self._breaker.due() if above_rank is None else None
+        if probed is not None:
+            if claims := self._claim_from(within=probed, limit=1):
+                return claims
+            self._breaker.worked(probed)
+        return self._claim_from(above_rank=above_rank, without=self._breaker.away())
+
+    def _claim_from(
+        self,
+        *,
+        limit: int = DOCUMENTS_PER_CLAIM,
+        above_rank: int | None = None,
+        within: str | None = None,
+        without: Collection[str] = (),
+    ) -> list[Claim]:
+        """Claim; a suspect only if the slow lane is free, which then is taken for it."""
+        claims: list[Claim] = []
+        is_lane_ours = self._parsing.take_slow_lane()
+        try:
+            claims = self._queue.claim(
+                limit=limit,
+                characters=CHARACTERS_PER_CLAIM,
+                lease_seconds=self._settings.lease_seconds,
+                above_rank=above_rank,
+                suspects=is_lane_ours,
+                within=within,
+                without=without,
+                owner=self._presence.owner,
+            )
+        finally:
+            if is_lane_ours and not any(claim.is_suspect for claim in claims):
+                self._parsing.free_slow_lane()
         self._in_flight.add(claims)
         self._journal.claimed(claims)
+        return claims
+
+    def _parse_all(self, claims: Sequence[Claim]) -> _Batch:
+        """Parse claimed documents; those of bases that are away are given back."""
         started = time.monotonic()
-        prepared: list[PreparedDocument] = []
-        refused: list[Verdict] = []
+        batch = _Batch([], [], claims[0].rank)
+        away: dict[str, ReaktlyError] = {}
+        unparsed: dict[str, list[Claim]] = {}
         try:
             for claim in claims:
-                outcome = self._prepare(claim)
-                if isinstance(outcome, Verdict):
-                    refused.append(outcome)
-                else:
-                    prepared.append(outcome)
+                knowledge_base_id = claim.document.key.knowledge_base_id
+                if knowledge_base_id not in away:
+                    try:
+                        self._parse(claim, batch)
+                        continue
+                    except ReaktlyError as error:
+                        away[knowledge_base_id] = error
+                unparsed.setdefault(knowledge_base_id, []).append(claim)
+            for knowledge_base_id, some in unparsed.items():
+                self._put_off(knowledge_base_id, some, away[knowledge_base_id])
+            parsed = len(claims) - sum(map(len, unparsed.values()))
+            self._queue.count(
+                {"documents_parsed": parsed, "busy_milliseconds": _milliseconds(started)}
+            )
         except ReaktlyError as error:
-            self._release(claims, error.message)
+            self._release(batch.claims, error.message)
             raise
-        self._queue.count(
-            {"documents_parsed": len(claims), "busy_milliseconds": _milliseconds(started)}
-        )
-        return _Batch(prepared, refused, claims[0].rank)
+        return batch
 
-    def _prepare(self, claim: Claim) -> PreparedDocument | Verdict:
+    def _parse(self, claim: Claim, batch: _Batch) -> None:
+        """Parse a document into the batch; a suspect, or what takes long, comes apart, later.
+
+        Raises a `ReaktlyError` when something is away that its base needs.
+        """
+        if claim.is_suspect:
+            self._parse_apart(claim)
+            return
         started = time.time()
         try:
-            prepared = self._preparer.prepare(claim)
-            self._journal.done("parse", [claim], started)
-            return prepared
-        except (ConfigurationError, EmbedderMismatch, NotFound) as error:
-            # Something is wrong with this knowledge base alone: the others go on.
-            return Verdict(claim, error=error.message)
-        except ReaktlyError:
-            raise
-        except Exception:
-            # The boundary of one document: whatever is wrong with it holds up no other.
-            log.exception("document_refused", document_id=claim.document_id)
-            return Verdict(claim, error="the content could not be processed")
+            embedder = self._preparer.embedder_for(claim)
+            deliver = functools.partial(self._deliver, claim, embedder)
+            outcome = self._parsing.parse(claim.document_id, claim.document, embedder, deliver)
+            if outcome is not None:
+                self._journal.done("parse", [claim], started)
+                self._sort_in(claim, embedder, outcome, batch)
+        except OF_ONE_BASE as error:
+            batch.refused.append(Verdict(claim, error=error.message))
+
+    def _parse_apart(self, claim: Claim) -> None:
+        """Have a document parsed in the slow lane, which was taken for it."""
+        embedder = ""
+        try:
+            embedder = self._preparer.embedder_for(claim)
+            deliver = functools.partial(self._deliver, claim, embedder)
+            self._parsing.parse_apart(claim.document_id, claim.document, embedder, deliver)
+        except ReaktlyError as error:
+            self._deliver(claim, embedder, error)
+
+    def _deliver(self, claim: Claim, embedder: str, outcome: Outcome | ReaktlyError) -> None:
+        self._apart.append(_ParsedApart(claim, embedder, outcome))
+        self._listener.wake()
+
+    def _sort_in(self, claim: Claim, embedder: str, outcome: Outcome, batch: _Batch) -> None:
+        """Add what came of a document to the batch; one that is at fault may be tried again."""
+        if not isinstance(outcome, ParsingFault):
+            batch.prepared.append(self._preparer.complete(claim, embedder, outcome))
+        elif outcome.is_final or claim.attempts >= MAX_ATTEMPTS:
+            batch.refused.append(Verdict(claim, error=outcome.reason))
+        else:
+            log.warning(
+                "document_at_fault",
+                document_id=claim.document_id,
+                attempts=claim.attempts,
+                reason=outcome.reason,
+            )
+            self._release([claim], outcome.reason, at_fault=True)
+
+    def _take_apart(self) -> _ParsedApart | None:
+        return self._apart.popleft() if self._apart else None
+
+    def _finish_apart(self, apart: _ParsedApart) -> None:
+        """Go on with a document from the slow lane; a suspect's with nothing else in flight."""
+        claim = apart.claim
+        batch = _Batch([], [], claim.rank)
+        try:
+            try:
+                if isinstance(apart.outcome, ReaktlyError):
+                    raise apart.outcome
+                self._journal.done("parse", [claim], claim.claimed_at)
+                self._sort_in(claim, apart.embedder, apart.outcome, batch)
+            except OF_ONE_BASE as error:
+                batch.refused.append(Verdict(claim, error=error.message))
+            except ReaktlyError as error:
+                self._put_off(claim.document.key.knowledge_base_id, [claim], error)
+            if claim.is_suspect:
+                self._give_ahead_back()
+                try:
+                    self._settled()
+                except ReaktlyError as error:
+                    self._release(batch.claims, error.message)
+                    raise
+            if batch.claims:
+                self._work_off(batch)
+                self._settled()
+        finally:
+            self._parsing.free_slow_lane()
+
+    def _put_off(
+        self, knowledge_base_id: str, claims: Sequence[Claim], error: ReaktlyError
+    ) -> None:
+        """Give back documents of a base whose store or model is away, and leave it a while."""
+        if self._stopping.is_set():
+            self._release(claims)
+            return
+        self._journal.count("ingestion_pauses")
+        seconds = self._breaker.failed(knowledge_base_id, error.message)
+        log.warning(
+            "ingestion_paused",
+            knowledge_base_id=knowledge_base_id,
+            reason=error.message,
+            seconds=round(seconds, 2),
+        )
+        self._release(claims, error.message)
+        self._queue.explain(knowledge_base_id, error.message)
 
     def _work_off(self, batch: _Batch) -> None:
         began = time.time()
@@ -216,7 +417,8 @@ class Worker:
         embedded = 0
         try:
             for nodes in _slices(batch.prepared):
-                self._preparer.embed(nodes)
+                with self._presence.bounded(EMBEDDING_SECONDS):
+                    self._preparer.embed(nodes)
                 embedded += len(nodes)
                 ready = list(itertools.takewhile(lambda p: p.is_embedded, waiting))
                 self._journal.done("embed", [p.claim for p in ready], began)
@@ -231,11 +433,9 @@ class Worker:
             if ready or batch.refused:
                 self._settle(ready, batch.refused, embedded, started)
         except ReaktlyError as error:
-            self._settled()
             self._release([p.claim for p in waiting], error.message)
             raise
         if waiting:
-            self._settled()
             self._release([p.claim for p in waiting])
 
     def _overtake(self, rank: int) -> None:
@@ -278,47 +478,58 @@ class Worker:
     def _write(
         self, ready: list[PreparedDocument], refused: list[Verdict], counts: dict[str, int]
     ) -> None:
-        claims = [p.claim for p in ready] + [v.claim for v in refused]
         started = time.time()
+        verdicts = list(refused)
         try:
             by_base: dict[str, list[PreparedDocument]] = {}
             for prepared in ready:
                 by_base.setdefault(prepared.knowledge_base_id, []).append(prepared)
             for knowledge_base_id, some in by_base.items():
-                self._replace(knowledge_base_id, some)
-            verdicts = refused + [Verdict(p.claim, chunks=len(p.nodes)) for p in ready]
+                verdicts += self._write_base(knowledge_base_id, some)
+            failed = sum(verdict.error is not None for verdict in verdicts)
             fallen = self._queue.settle(
                 verdicts,
                 {
                     **self._journal.take_counts(),
                     **counts,
-                    "documents_indexed": len(ready),
-                    "documents_failed": len(refused),
+                    "documents_indexed": len(verdicts) - failed,
+                    "documents_failed": failed,
                 },
             )
             self._journal.settled(verdicts, fallen, started)
             self._clean_up(fallen)
         except ReaktlyError as error:
-            self._release(claims, error.message)
+            self._release([verdict.claim for verdict in verdicts], error.message)
             raise
-        self._in_flight.remove(claims)
+        self._in_flight.remove([verdict.claim for verdict in verdicts])
 
-    def _replace(self, knowledge_base_id: str, prepared: Sequence[PreparedDocument]) -> None:
+    def _write_base(self, knowledge_base_id: str, ready: list[PreparedDocument]) -> list[Verdict]:
+        """Write documents of one base; none has a verdict when its store is away."""
         try:
-            self._store.replace(knowledge_base_id, [p.replacement() for p in prepared])
-        except ReaktlyError:
+            self._store.replace(knowledge_base_id, [p.replacement() for p in ready])
+        except OF_ONE_BASE as error:
+            return [Verdict(p.claim, error=error.message) for p in ready]
+        except ReaktlyError as error:
             self._journal.count("store_errors")
-            raise
+            self._preparer.keep_vectors(ready)
+            self._put_off(knowledge_base_id, [p.claim for p in ready], error)
+            return []
+        self._breaker.worked(knowledge_base_id)
+        return [Verdict(p.claim, chunks=len(p.nodes)) for p in ready]
 
     def _clean_up(self, fallen: list[Claim]) -> None:
         """Take out again what was deleted while it was being put in."""
         for claim in fallen:
             status = self._knowledge_base.status(claim.document_id)
-            if status is None or status.state is DocumentState.DELETED:
-                knowledge_base_id = claim.document.key.knowledge_base_id
+            if status is not None and status.state is not DocumentState.DELETED:
+                continue
+            knowledge_base_id = claim.document.key.knowledge_base_id
+            try:
                 self._store.delete(knowledge_base_id, [claim.document_id])
                 if self._knowledge_base.purger.purge([knowledge_base_id]):
                     self._queue.mark_purged([claim.document_id], [claim.token])
+            except ReaktlyError as error:  # left to the purge that comes later
+                self._put_off(knowledge_base_id, [], error)
 
     def _purge_deleted(self) -> None:
         """Remove deleted documents that could not be removed when they were deleted."""
@@ -326,24 +537,65 @@ class Worker:
         for knowledge_base_id, document_id in self._queue.unpurged():
             by_base.setdefault(knowledge_base_id, []).append(document_id)
         for knowledge_base_id, document_ids in by_base.items():
-            self._store.delete(knowledge_base_id, document_ids)
-        if by_base and self._knowledge_base.purger.purge(by_base):
-            self._queue.mark_purged([i for ids in by_base.values() for i in ids])
-
-    def _release(self, claims: Sequence[Claim], reason: str | None = None) -> None:
-        if claims:
-            self._journal.released(claims, reason)
+            if knowledge_base_id in self._breaker.away():
+                continue
             try:
-                self._queue.release(claims, reason)
-            finally:
-                self._in_flight.remove(claims)
+                self._store.delete(knowledge_base_id, document_ids)
+                if self._knowledge_base.purger.purge([knowledge_base_id]):
+                    self._queue.mark_purged(document_ids)
+            except ReaktlyError as error:
+                self._put_off(knowledge_base_id, [], error)
+
+    def _release(
+        self, claims: Sequence[Claim], reason: str | None = None, *, at_fault: bool = False
+    ) -> None:
+        """Give claims back; later, if the registry is away."""
+        if not claims:
+            return
+        self._journal.released(claims, reason)
+        try:
+            self._queue.release(claims, reason, at_fault=at_fault)
+        except ReaktlyError:
+            self._owed.append(_Debt(claims, reason, at_fault))
+            raise
+        self._in_flight.remove(claims)
+
+    def _give_back_what_is_owed(self) -> None:
+        for _ in range(len(self._owed)):
+            debt = self._owed.popleft()
+            self._release(debt.claims, debt.reason, at_fault=debt.at_fault)
+
+    def _give_ahead_back(self) -> None:
+        """Give back the batch that was prepared meanwhile, if there is one."""
+        with contextlib.suppress(ReaktlyError):  # of which it has given back all itself
+            if (left := self._take_ahead()) is not None:
+                self._release(left.claims)
+
+    def _give_everything_back(self) -> None:
+        self._give_ahead_back()
+        self._parsing.close()  # what is in the slow lane comes out now
+        with contextlib.suppress(ReaktlyError):
+            while (apart := self._take_apart()) is not None:
+                self._release([apart.claim])
+            self._give_back_what_is_owed()
 
     def _rest(self) -> None:
+        for dead in self._presence.dead():
+            taken_back = self._queue.reclaim(dead.owner, crashed=dead.crashed)
+            log.warning("worker_lost", crashed=dead.crashed, documents=taken_back)
+            if taken_back:
+                return
         self._purge_deleted()
-        self._listener.wait(LOOK_SECONDS)
+        for reason in self._breaker.away().values():
+            self._pulse.pause(reason)
+            break
+        else:
+            self._pulse.resume()
+        pause = self._breaker.seconds_until_due()
+        self._listener.wait(LOOK_SECONDS if pause is None else min(pause, LOOK_SECONDS))
 
     def _back_off(self, error: ReaktlyError) -> None:
-        """Store, model or registry are away: wait, longer each time, and try again."""
+        """The registry is away: wait, longer each time, and try again."""
         self._journal.count("ingestion_pauses")
         self._pulse.pause(error.message)
         self._pause = min(max(self._pause * 2, FIRST_PAUSE_SECONDS), LONGEST_PAUSE_SECONDS)

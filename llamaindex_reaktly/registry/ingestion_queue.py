@@ -19,6 +19,11 @@ from llamaindex_reaktly.settings import LONGEST_LEASE_SECONDS
 
 # A document whose worker died this often without a verdict is taken for the cause.
 MAX_ATTEMPTS = 3
+# So often it may be in the hands of one that is killed: by its operator, most likely, but
+# whatever makes the system end all of us for want of memory must end one day, too.
+MAX_KILLS = 10
+# So many waiting documents of a knowledge base are told what they wait for.
+MAX_EXPLAINED = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +40,11 @@ class Claim:
     queued_at: float
     claimed_at: float
     origin: Origin
+
+    @property
+    def is_suspect(self) -> bool:
+        """Whether it was tried before, and was at fault, or its worker died over it."""
+        return self.attempts > 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,22 +79,43 @@ class IngestionQueue:
         self._database = database
 
     def claim(
-        self, *, limit: int, characters: int, lease_seconds: float, above_rank: int | None = None
+        self,
+        *,
+        limit: int,
+        characters: int,
+        lease_seconds: float,
+        above_rank: int | None = None,
+        suspects: bool = True,
+        within: str | None = None,
+        without: Collection[str] = (),
+        owner: str = "",
     ) -> list[Claim]:
         """Take the most urgent documents: by priority, then by age.
 
         At most `limit` of them, and no more than some `characters` of content after the
-        first. `above_rank` asks only for those more urgent than that rank. A document
-        whose last worker fell silent is claimed alone, so that it takes no other with it.
+        first. `above_rank` asks only for those more urgent than that rank. A suspect, which
+        was at fault before or whose last worker fell silent, is claimed alone, so that it
+        takes no other with it; without `suspects` not at all. Only from the knowledge base
+        `within`, if there is one, and from none of those `without`. Under its `owner`'s name
+        a claim can be found when the owner has died (`reclaim`).
         """
+        wanted = [documents.c.state == DocumentState.QUEUED]
+        if above_rank is not None:
+            wanted.append(documents.c.queue_rank < above_rank)
+        if not suspects:
+            wanted.append(documents.c.attempts == 0)
+        if within is not None:
+            wanted.append(documents.c.knowledge_base_id == within)
+        if without:
+            wanted.append(documents.c.knowledge_base_id.not_in(list(without)))
 
         def take(connection: sa.Connection) -> list[Claim]:
             now = self._database.now(connection)
             self._recover(connection, now)
-            ids = self._choose(connection, limit, characters, above_rank)
+            ids = self._choose(connection, limit, characters, wanted)
             if not ids:
                 return []
-            token = uuid.uuid4().hex
+            token = f"{owner}.{uuid.uuid4().hex}"
             rows = (
                 connection.execute(
                     sa.update(documents)
@@ -125,16 +156,15 @@ class IngestionQueue:
 
         # A look without the write lock first: an idle worker then disturbs nobody.
         with self._database.read() as connection:
-            if not self._anything(connection, above_rank):
+            if not self._anything(connection, wanted):
                 return []
         return self._database.write(take)
 
-    def _anything(self, connection: sa.Connection, above_rank: int | None) -> bool:
+    def _anything(
+        self, connection: sa.Connection, wanted: Sequence[sa.ColumnElement[bool]]
+    ) -> bool:
         now = self._database.now(connection)
-        waiting = sa.select(documents.c.document_id).where(
-            documents.c.state == DocumentState.QUEUED,
-            *([] if above_rank is None else [documents.c.queue_rank < above_rank]),
-        )
+        waiting = sa.select(documents.c.document_id).where(*wanted)
         silent = sa.select(documents.c.document_id).where(
             documents.c.state == DocumentState.PROCESSING, _lease_is_over(now)
         )
@@ -143,30 +173,58 @@ class IngestionQueue:
     def _recover(self, connection: sa.Connection, now: float) -> None:
         """Put documents whose worker fell silent back into the queue, or give them up."""
         silent = (documents.c.state == DocumentState.PROCESSING, _lease_is_over(now))
+        self._try_again(connection, silent, now, MAX_ATTEMPTS)
+
+    def reclaim(self, owner: str, *, crashed: bool) -> int:
+        """Take back what a worker that is known to be dead had claimed; how many documents.
+
+        Each counts as tried. Where the worker was killed from outside, which is seldom the
+        documents' doing, they are given up only after many deaths.
+        """
+        held = (
+            documents.c.state == DocumentState.PROCESSING,
+            documents.c.lease_token.startswith(f"{owner}.", autoescape=True),
+        )
+
+        def update(connection: sa.Connection) -> int:
+            limit = MAX_ATTEMPTS if crashed else MAX_KILLS
+            return self._try_again(connection, held, self._database.now(connection), limit)
+
+        return self._database.write(update)
+
+    def _try_again(
+        self,
+        connection: sa.Connection,
+        which: Sequence[sa.ColumnElement[bool]],
+        now: float,
+        limit: int,
+    ) -> int:
+        """Put claimed documents back, or give up those that were tried so often; how many."""
         given_up = connection.execute(
             sa.update(documents)
-            .where(
-                documents.c.document_id.in_(
-                    _unlocked(*silent, documents.c.attempts >= MAX_ATTEMPTS)
-                )
-            )
+            .where(documents.c.document_id.in_(_unlocked(*which, documents.c.attempts >= limit)))
             .values(
                 state=DocumentState.FAILED,
                 last_outcome=Outcome.FAILED,
-                error=f"processing did not end in {MAX_ATTEMPTS} attempts",
+                error=f"processing did not end in {limit} attempts",
                 finished_at=now,
             )
         )
         if given_up.rowcount:
             self._database.ring_on_commit("done")
-        connection.execute(
+        queued = connection.execute(
             sa.update(documents)
-            .where(documents.c.document_id.in_(_unlocked(*silent)))
+            .where(documents.c.document_id.in_(_unlocked(*which)))
             .values(state=DocumentState.QUEUED)
         )
+        return given_up.rowcount + queued.rowcount
 
     def _choose(
-        self, connection: sa.Connection, limit: int, characters: int, above_rank: int | None
+        self,
+        connection: sa.Connection,
+        limit: int,
+        characters: int,
+        wanted: Sequence[sa.ColumnElement[bool]],
     ) -> list[str]:
         query = (
             sa.select(
@@ -175,13 +233,11 @@ class IngestionQueue:
                 documents.c.characters,
                 documents.c.queue_rank,
             )
-            .where(documents.c.state == DocumentState.QUEUED)
+            .where(*wanted)
             .order_by(documents.c.queue_rank, documents.c.queued_at)
             .limit(limit)
             .with_for_update(skip_locked=True)
         )
-        if above_rank is not None:
-            query = query.where(documents.c.queue_rank < above_rank)
         chosen: list[str] = []
         taken = 0
         first_rank: int | None = None
@@ -256,8 +312,13 @@ class IngestionQueue:
 
         return self._database.write(update, [v.claim.document_id for v in verdicts])
 
-    def release(self, claims: Sequence[Claim], reason: str | None = None) -> None:
-        """Give claims back untried, at no fault of the documents; `reason` is shown meanwhile."""
+    def release(
+        self, claims: Sequence[Claim], reason: str | None = None, *, at_fault: bool = False
+    ) -> None:
+        """Give claims back to be tried again; `reason` is shown meanwhile.
+
+        It costs an attempt only where the document itself is `at_fault`.
+        """
 
         def update(connection: sa.Connection) -> None:
             for claim in claims:
@@ -270,7 +331,7 @@ class IngestionQueue:
                     )
                     .values(
                         state=DocumentState.QUEUED,
-                        attempts=claim.attempts - 1,
+                        attempts=claim.attempts - (not at_fault),
                         error=reason,
                         lease_token=None,
                         lease_until=None,
@@ -278,6 +339,26 @@ class IngestionQueue:
                 )
 
         self._database.write(update, [claim.document_id for claim in claims])
+
+    def explain(self, knowledge_base_id: str, reason: str) -> None:
+        """Show in documents that wait in a knowledge base, the first ones, what they wait for."""
+        waiting = (
+            _unlocked(
+                documents.c.state == DocumentState.QUEUED,
+                documents.c.knowledge_base_id == knowledge_base_id,
+                documents.c.attempts == 0,
+                documents.c.error.is_distinct_from(reason),
+            )
+            .order_by(documents.c.queue_rank, documents.c.queued_at)
+            .limit(MAX_EXPLAINED)
+        )
+        self._database.write(
+            lambda connection: connection.execute(
+                sa.update(documents)
+                .where(documents.c.document_id.in_(waiting))
+                .values(error=reason)
+            )
+        )
 
     def unpurged(self, limit: int = 500) -> list[tuple[str, str]]:
         """(knowledge base, document id) of deleted documents that the index may still hold.

@@ -106,16 +106,18 @@ class Client:
             },
         )
 
-    def wait_for(self, identity: Identity, *states: str) -> dict[str, Any]:
+    def wait_for(
+        self, identity: Identity, *states: str, within: float = SETTLED_WITHIN
+    ) -> dict[str, Any]:
         """Ask for a job until it is in one of these states."""
-        deadline = time.monotonic() + SETTLED_WITHIN
+        deadline = time.monotonic() + within
         while time.monotonic() < deadline:
             job = self.job(identity)
             if job.status == 200 and job.body["status"] in states:
                 found: dict[str, Any] = job.body
                 return found
             time.sleep(0.005)
-        raise AssertionError(f"{identity} is not {states} within {SETTLED_WITHIN} s: {job}")
+        raise AssertionError(f"{identity} is not {states} within {within} s: {job}")
 
     def counter(self, name: str) -> float:
         """A counter without labels of `/metrics`."""
@@ -142,13 +144,13 @@ def item(identity: Identity, content: str, **data: object) -> dict[str, object]:
 class Product:
     """A data directory with the processes that work on it; leaving it ends them all."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, **environment: str) -> None:
         self.data_dir = directory / "data"
         self.port = _free_port()
         self._log = directory / "log"
         self._environment = {
             name: value for name, value in os.environ.items() if not name.startswith("REAKTLY_")
-        } | {"REAKTLY_DATA_DIR": str(self.data_dir)}
+        } | {"REAKTLY_DATA_DIR": str(self.data_dir), **environment}
         self._directory = directory
         self._key: str | None = None
         self._server: subprocess.Popen[bytes] | None = None

@@ -13,11 +13,11 @@ from structlog.typing import EventDict
 from llamaindex_reaktly.domain import DocumentKey, SourceDocument, SourceType
 from llamaindex_reaktly.errors import Unavailable
 from llamaindex_reaktly.ingestion.journal import Journal
-from llamaindex_reaktly.ingestion.preparation import PreparedDocument, Preparer
+from llamaindex_reaktly.ingestion.parsing import ParsedDocument, TransformationChain
 from llamaindex_reaktly.ingestion.worker import Worker
 from llamaindex_reaktly.knowledge_base import KnowledgeBase
 from llamaindex_reaktly.measurements import STAGE_BOUNDS, Distribution, split_stages
-from llamaindex_reaktly.registry.ingestion_queue import Claim, Verdict
+from llamaindex_reaktly.registry.ingestion_queue import Verdict
 from llamaindex_reaktly.settings import Settings
 from llamaindex_reaktly.stores.embedded import EmbeddedStore
 from llamaindex_reaktly.stores.protocol import Replacement
@@ -118,10 +118,12 @@ def test_a_failure_is_told_with_its_reason_and_its_request(
     logs: list[EventDict],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    def refuse(self: Preparer, claim: Claim) -> PreparedDocument:
+    def refuse(
+        self: TransformationChain, document_id: str, document: SourceDocument, embedder: str
+    ) -> ParsedDocument:
         raise RuntimeError("secret detail")
 
-    monkeypatch.setattr(Preparer, "prepare", refuse)
+    monkeypatch.setattr(TransformationChain, "parse", refuse)
     submit(knowledge_base, DOCUMENT)
     worker.work_off_everything()
     (line,) = told(logs, "document_failed")

@@ -20,6 +20,7 @@ from llamaindex_reaktly.domain import (
 )
 from llamaindex_reaktly.embeddings.protocol import EmbedderIdentity
 from llamaindex_reaktly.errors import EmbedderMismatch, NotFound, Unavailable
+from llamaindex_reaktly.ingestion.parsing import ParsedDocument, TransformationChain
 from llamaindex_reaktly.ingestion.worker import Worker
 from llamaindex_reaktly.knowledge_base import KnowledgeBase
 from llamaindex_reaktly.settings import Settings
@@ -362,16 +363,16 @@ def test_a_big_page_does_not_keep_an_urgent_document_waiting(
 def test_a_document_that_cannot_be_processed_fails_alone(
     knowledge_base: KnowledgeBase, worker: Worker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from llamaindex_reaktly.ingestion import preparation
+    original = TransformationChain.parse
 
-    original = preparation.Preparer.prepare
-
-    def refusing(self: preparation.Preparer, claim: object) -> object:
-        if claim.document.key == KEY:  # type: ignore[attr-defined]
+    def refusing(
+        self: TransformationChain, document_id: str, document: SourceDocument, embedder: str
+    ) -> ParsedDocument:
+        if document.key == KEY:
             raise RuntimeError("secret detail")
-        return original(self, claim)  # type: ignore[arg-type]
+        return original(self, document_id, document, embedder)
 
-    monkeypatch.setattr(preparation.Preparer, "prepare", refusing)
+    monkeypatch.setattr(TransformationChain, "parse", refusing)
     other = replace(DOCUMENT, key=replace(KEY, external_id="b"))
     knowledge_base.submit([DOCUMENT, other])
     worker.work_off_everything()

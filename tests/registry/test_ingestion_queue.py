@@ -2,6 +2,7 @@
 
 import time
 from dataclasses import replace
+from typing import Any
 
 import pytest
 import sqlalchemy as sa
@@ -29,9 +30,10 @@ def accept(registry: Registry, *accepted: SourceDocument) -> None:
         registry.documents.accept([(one, one.key.external_id)])
 
 
-def claim(registry: Registry, **options: int) -> list[Claim]:
-    defaults = {"limit": 100, "characters": 10**6}
-    return registry.queue.claim(lease_seconds=60, **{**defaults, **options})
+def claim(
+    registry: Registry, *, limit: int = 100, characters: int = 10**6, **options: Any
+) -> list[Claim]:
+    return registry.queue.claim(limit=limit, characters=characters, lease_seconds=60, **options)
 
 
 def names(claims: list[Claim]) -> list[str]:
@@ -213,3 +215,60 @@ def test_a_new_version_clears_what_became_of_the_old_one(
         None,
         0,
     )
+
+
+def test_suspects_are_left_out_when_asked(registry: Registry) -> None:
+    accept(registry, document("bad"), document("good"))
+    registry.queue.release(claim(registry, limit=1), "it crashed", at_fault=True)
+    suspect = status(registry, document("bad"))
+    assert (suspect.state, suspect.attempts, suspect.error) == (
+        DocumentState.QUEUED,
+        1,
+        "it crashed",
+    )
+    assert names(claim(registry, suspects=False)) == ["good"]
+    assert claim(registry, suspects=False) == []
+    (again,) = claim(registry)
+    assert again.is_suspect
+
+
+def test_claims_are_of_one_base_or_of_all_but_some(registry: Registry) -> None:
+    elsewhere = replace(document("b"), key=DocumentKey("other", "integration:int", "b"))
+    accept(registry, document("a"), elsewhere, document("c"))
+    assert names(claim(registry, without=["kb"])) == ["b"]
+    assert claim(registry, without=["kb"]) == []
+    assert names(claim(registry, within="kb", limit=1)) == ["a"]
+    assert claim(registry, within="other") == []
+
+
+@pytest.mark.parametrize(("crashed", "tries"), [(True, 3), (False, 10)])
+def test_what_a_dead_worker_held_is_taken_back_at_once_and_given_up_in_the_end(
+    registry: Registry, crashed: bool, tries: int
+) -> None:
+    accept(registry, document("a"), document("b"))
+    (held,) = claim(registry, limit=1, owner="living")
+    for number in range(tries):
+        assert names(claim(registry, owner=f"dead{number}")) == ["b"]
+        assert registry.queue.reclaim(f"dead{number}", crashed=crashed) == 1
+    assert claim(registry) == []
+    given_up = status(registry, document("b"))
+    assert given_up.state is DocumentState.FAILED
+    assert given_up.error == f"processing did not end in {tries} attempts"
+    assert registry.queue.settle([Verdict(held, 1)], {}) == []
+
+
+def test_a_worker_taken_for_dead_is_fenced_off(registry: Registry) -> None:
+    accept(registry, document("a"))
+    (stale,) = claim(registry, owner="one")
+    registry.queue.reclaim("one", crashed=False)
+    (fresh,) = claim(registry, owner="two")
+    assert registry.queue.settle([Verdict(stale, 1)], {}) == [stale]
+    assert registry.queue.settle([Verdict(fresh, 1)], {}) == []
+
+
+def test_waiting_documents_are_told_what_they_wait_for(registry: Registry) -> None:
+    elsewhere = replace(document("b"), key=DocumentKey("other", "integration:int", "b"))
+    accept(registry, document("a"), elsewhere)
+    registry.queue.explain("kb", "the store is away")
+    assert status(registry, document("a")).error == "the store is away"
+    assert status(registry, elsewhere).error is None

@@ -18,7 +18,7 @@ import reaktly_api
 FACES = (
     "llamaindex_reaktly.content.html_cleaner",
     "llamaindex_reaktly.embeddings.minilm_embedding",
-    "llamaindex_reaktly.ingestion.preparation",
+    "llamaindex_reaktly.ingestion.parsing",
     "llamaindex_reaktly.node_parser.section_node_parser",
     "llamaindex_reaktly.stores.sqlite_vector_store",
 )
