@@ -226,14 +226,14 @@ class KnowledgeBase:
 
     def estimate_seconds(self, documents: int) -> float:
         """How long until so many more documents are searchable, by the measured rate."""
+        return max(documents, self.registry.queue.unsettled()) * self.seconds_per_document()
+
+    def seconds_per_document(self) -> float:
+        """What a document costs one worker, measured since the registry was made."""
         counters = self.registry.queue.counters()
-        indexed = counters.get("documents_indexed", 0)
-        each = (
-            counters.get("busy_milliseconds", 0) / 1000 / indexed
-            if indexed
-            else DEFAULT_SECONDS_PER_DOCUMENT
-        )
-        return max(documents, self.registry.queue.unsettled()) * each
+        if not (indexed := counters.get("documents_indexed", 0)):
+            return DEFAULT_SECONDS_PER_DOCUMENT
+        return counters.get("busy_milliseconds", 0) / 1000 / indexed
 
     def wait_until_settled(
         self, document_ids: Collection[str], timeout: float

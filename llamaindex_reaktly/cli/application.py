@@ -14,6 +14,7 @@ from llamaindex_reaktly.cli import (
     model,
     searching,
     serving,
+    standing,
     working,
 )
 from llamaindex_reaktly.errors import ReaktlyError
@@ -69,7 +70,7 @@ app.add_typer(knowledge_bases.app, name="kb")
 app.command("ingest")(ingesting.ingest)
 app.command("delete")(documents.delete)
 app.command("search")(searching.search)
-app.command("status")(documents.status)
+app.command("status")(standing.status)
 app.command("retry")(documents.retry)
 app.command("rebuild")(documents.rebuild)
 app.add_typer(model.app, name="model")

@@ -56,14 +56,6 @@ class Verdict:
     error: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class QueueState:
-    """How many documents are in each state, and how long the oldest has waited."""
-
-    documents: Mapping[str, int]
-    oldest_seconds: float
-
-
 _COUNTERS = sa.select(counters.c.name, counters.c.value)
 _UNSETTLED = (
     sa.select(sa.func.count())
@@ -415,29 +407,6 @@ class IngestionQueue:
         """How many documents wait or are worked on, in all knowledge bases."""
         ((number,),) = self._database.look_up(_UNSETTLED)
         return int(number)
-
-    def state(self, knowledge_base_id: str | None = None) -> QueueState:
-        """Documents by state, and the age of the oldest that waits; of one base or of all."""
-        narrow = (
-            []
-            if knowledge_base_id is None
-            else [documents.c.knowledge_base_id == knowledge_base_id]
-        )
-        waiting = documents.c.state.in_([DocumentState.QUEUED, DocumentState.PROCESSING])
-        with self._database.read() as connection:
-            by_state = dict.fromkeys(DocumentState, 0)
-            rows = connection.execute(
-                sa.select(documents.c.state, sa.func.count())
-                .where(*narrow)
-                .group_by(documents.c.state)
-            )
-            by_state |= {DocumentState(state): number for state, number in rows}
-            oldest = connection.execute(
-                sa.select(sa.func.min(documents.c.queued_at)).where(waiting, *narrow)
-            ).scalar_one()
-            now = self._database.now(connection)
-        age = 0.0 if oldest is None else max(0.0, now - oldest)
-        return QueueState({state.value: number for state, number in by_state.items()}, age)
 
 
 def _unlocked(*conditions: sa.ColumnElement[bool]) -> sa.Select[tuple[str]]:

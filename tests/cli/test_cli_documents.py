@@ -106,28 +106,6 @@ def test_delete_needs_a_source_and_a_base_that_is_there(run: Run) -> None:
     assert (done.exit_code, done.stderr) == (1, "reaktly: there is no knowledge base 'harbour'\n")
 
 
-def test_status_counts_by_state_and_shows_what_failed_and_why(
-    run: Run, failed: Sequence[DocumentStatus]
-) -> None:
-    told = run("status", "harbour")
-    assert told.exit_code == 0
-    assert "harbour\t0\t1\t0\t2" in told.stdout
-    assert "The oldest waiting document has waited for" in told.stdout
-    for document in failed:
-        assert f"{document.document_id}  harbour  {document.key.external_id}" in told.stdout
-    assert "is broken" in told.stdout
-    assert "\x1b" not in told.stdout
-    report = json.loads(run("status", "--json").stdout)
-    assert {entry["documentId"] for entry in report["failed"]} == {d.document_id for d in failed}
-    assert report["knowledgeBases"][0]["documents"]["failed"] == 2
-
-
-def test_status_of_nothing_and_of_an_unknown_base(run: Run) -> None:
-    assert run("status").stdout.startswith("There is no knowledge base yet")
-    done = run("status", "nowhere")
-    assert (done.exit_code, done.stderr) == (1, "reaktly: there is no knowledge base 'nowhere'\n")
-
-
 def test_retry_queues_failed_documents_again(run: Run, failed: Sequence[DocumentStatus]) -> None:
     one = run("retry", "--id", failed[0].document_id, "--json")
     assert json.loads(one.stdout) == {"queued": 1}

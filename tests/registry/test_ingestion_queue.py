@@ -191,14 +191,10 @@ def test_counters_add_up(registry: Registry) -> None:
     assert registry.queue.counters() == {"chunks_embedded": 7}
 
 
-def test_the_queues_state_counts_documents_and_ages(registry: Registry) -> None:
+def test_what_waits_or_is_worked_on_is_unsettled(registry: Registry) -> None:
     accept(registry, document("a"), document("b"))
     claim(registry, limit=1)
-    state = registry.queue.state()
-    assert (state.documents["queued"], state.documents["processing"]) == (1, 1)
-    assert state.oldest_seconds >= 0
     assert registry.queue.unsettled() == 2
-    assert registry.queue.state("other").documents["queued"] == 0
 
 
 @pytest.mark.parametrize("verdict_error", [None, "bad"])
