@@ -16,6 +16,7 @@ from torture.fleet import LEASE_SECONDS, SPREAD, Fleet, Process, Server, Torture
 from torture.inspection import inspect, jobs, settle
 from torture.oracle import Oracle
 from torture.outcome import Outcome
+from torture.registries import RegistryServer
 from torture.schedule import KNOWLEDGE_BASES, Request, Verb
 from torture.storm import AFTERWARDS_ON_A_SERVER
 from torture.workload import Tally, Writer
@@ -118,7 +119,7 @@ def _holds_no_lock(fleet: Fleet) -> bool:
         for path in fleet.data_dir.glob(pattern)
     ]
     return all(_can_be_written(path) for path in files) and all(
-        server.is_idle() for server in fleet.servers
+        server.is_idle() for server in fleet.servers if isinstance(server, RegistryServer)
     )
 
 

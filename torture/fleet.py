@@ -40,7 +40,8 @@ class NotPossible(TortureFailed):
 class Server(Protocol):
     """Another server that the product needs, to be killed and frozen as well.
 
-    PostgreSQL is one, a Weaviate another: what the fleet knows of either is its settings.
+    PostgreSQL is one; `scripts.weaviate_server` has another. What the fleet knows of either
+    is its settings.
     """
 
     @property
@@ -53,14 +54,8 @@ class Server(Protocol):
     def start(self) -> None:
         """Start it again on the data that it had, and wait until it answers."""
 
-    def freeze(self) -> None:
-        """SIGSTOP to all its processes."""
-
-    def thaw(self) -> None:
-        """Let it go on."""
-
-    def is_idle(self) -> bool:
-        """Whether nothing is under way in it: no statement, no transaction, no lock."""
+    def frozen(self) -> contextlib.AbstractContextManager[None]:
+        """Let it stand still for a block."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,17 +123,6 @@ class Process:
         with self.log.open("rb") as log:
             log.seek(self._log_start)
             return event in log.read()
-
-    def children(self) -> list[int]:
-        """The worker processes that it supervises (Linux)."""
-        tasks = Path(f"/proc/{self.pid}/task")
-        with contextlib.suppress(OSError):
-            return [
-                int(pid)
-                for children in tasks.glob("*/children")
-                for pid in children.read_text().split()
-            ]
-        return []
 
     def last_lines(self) -> str:
         """The end of its log, requests left out."""
@@ -228,7 +212,7 @@ class Fleet:
     def worker_pids(self) -> list[int]:
         """All workers that live, supervised or not."""
         return [w.pid for w in self.workers if w.is_alive] + [
-            pid for api in self.apis if api.is_alive for pid in api.children()
+            pid for api in self.apis if api.is_alive for pid in children_of(api.pid)
         ]
 
     def start(self) -> None:
@@ -300,6 +284,17 @@ class Fleet:
     ) -> None:
         for process in self.processes:
             process.stop()
+
+
+def children_of(pid: int) -> list[int]:
+    """The processes that a process started and that live (Linux)."""
+    with contextlib.suppress(OSError):
+        return [
+            int(child)
+            for children in Path(f"/proc/{pid}/task").glob("*/children")
+            for child in children.read_text().split()
+        ]
+    return []
 
 
 @contextlib.contextmanager

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from enum import StrEnum
 
 from scripts.postgresql import PostgreSQL
-from torture.fleet import Server
+from torture.fleet import Server, children_of
 
 
 class RegistryKind(StrEnum):
@@ -37,13 +37,20 @@ class RegistryServer:
         """Start it again; it recovers from its log."""
         self._server.start()
 
-    def freeze(self) -> None:
-        """Stop all its processes."""
-        self._signal(signal.SIGSTOP)
-
-    def thaw(self) -> None:
-        """Let them go on."""
-        self._signal(signal.SIGCONT)
+    @contextlib.contextmanager
+    def frozen(self) -> Iterator[None]:
+        """Stop all its processes for a block."""
+        # The first process first, which then starts no others.
+        stopped = [self._server.pid]
+        os.kill(stopped[0], signal.SIGSTOP)
+        stopped += children_of(stopped[0])
+        try:
+            for pid in stopped[1:]:
+                _send(pid, signal.SIGSTOP)
+            yield
+        finally:
+            for pid in stopped:
+                _send(pid, signal.SIGCONT)
 
     def is_idle(self) -> bool:
         """Whether no session has a transaction open."""
@@ -52,9 +59,6 @@ class RegistryServer:
             "AND pid <> pg_backend_pid() AND state <> 'idle'"
         )
         return not self._server.execute(sessions)
-
-    def _signal(self, number: signal.Signals) -> None:
-        os.killpg(self._server.pid, number)
 
 
 @contextlib.contextmanager
@@ -66,3 +70,8 @@ def servers_of(kind: RegistryKind) -> Iterator[Sequence[Server]]:
     # Durable, as in production: what is killed here is the product, and the server too.
     with PostgreSQL(durable=True) as server:
         yield (RegistryServer(server),)
+
+
+def _send(pid: int, number: signal.Signals) -> None:
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(pid, number)

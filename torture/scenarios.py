@@ -12,6 +12,7 @@ from torture.many_bases import BASES, many_bases
 from torture.outages import outages
 from torture.outcome import Outcome
 from torture.registries import RegistryKind
+from torture.server_crashes import server_crashes
 from torture.soak import soak
 from torture.storm import storm
 
@@ -151,10 +152,22 @@ def _soak(context: Context) -> Outcome:
     )
 
 
+def _server_crashes(context: Context) -> Outcome:
+    return server_crashes(
+        context.directory,
+        scenario=f"server-crashes on {context.registry}",
+        servers=context.servers,
+        seed=context.seed,
+        rounds=max(2, context.kills // 15),
+        show=context.show,
+    )
+
+
 SCENARIOS: Mapping[str, Scenario] = {
     "kills": Scenario(_kills),
     "fleet-kills": Scenario(_fleet_kills, (RegistryKind.SQLITE,)),
     "fencing": Scenario(_fencing),
+    "server-crashes": Scenario(_server_crashes, (RegistryKind.POSTGRESQL,)),
     "disk-full": Scenario(_disk_full, (RegistryKind.SQLITE,)),
     "disk-full-no-reserve": Scenario(_disk_full_without_reserve, (RegistryKind.SQLITE,)),
     "read-only": Scenario(_read_only, (RegistryKind.SQLITE,)),

@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from torture.connection import NotAnswered, NotSent
-from torture.fleet import Fleet, Process, Server, Shape
+from torture.fleet import Fleet, Process, Server, Shape, children_of
 from torture.inspection import inspect, settle
 from torture.oracle import Oracle
 from torture.outcome import Outcome
@@ -83,7 +83,7 @@ def _carry_out(fleet: Fleet, kill: Kill) -> None:
     if fleet.shape.workers:
         pids = [process.pid for process in _chosen(fleet.workers, kill) if process.is_alive]
     else:
-        pids = [pid for api in apis for pid in api.children()]
+        pids = [pid for api in apis for pid in children_of(api.pid)]
     if kill.target is not Target.API:
         for pid in pids:
             with contextlib.suppress(ProcessLookupError):
