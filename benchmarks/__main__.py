@@ -29,6 +29,7 @@ BENCHMARKS = (
     "ingestion_rate",
     "repush_rate",
     "latency",
+    "group_commit",
     "startup",
     "replacement",
     "retrieval",

@@ -20,7 +20,7 @@ class ApiSettings(BaseModel):
         default=30.0, gt=0, le=280, description="Longest time that `?wait=true` waits."
     )
     threads: int = Field(
-        default=16, ge=1, le=256, description="Requests that are worked on at the same time."
+        default=32, ge=1, le=256, description="Requests that are worked on at the same time."
     )
     waiters: int = Field(
         default=32, ge=1, le=256, description="Requests that may wait for ingestion at once."

@@ -12,7 +12,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Generic, TypeVar
 
 import sqlalchemy as sa
 import structlog
@@ -29,6 +29,7 @@ from llamaindex_reaktly.registry.schema import counters
 
 log = structlog.get_logger(__name__)
 
+A = TypeVar("A")
 T = TypeVar("T")
 
 # How many waiting writes one commit takes with it, and after how many documents it takes no
@@ -38,6 +39,9 @@ MAX_GROUP = 128
 MAX_GROUP_DOCUMENTS = 2_000
 # How often a group is tried that met another process's transaction, which cannot be waited for.
 MAX_TRIES = 5
+
+# Look-ups at the same time; they are short, and a server's connections are few.
+MAX_READERS = 8
 
 BELLS = ("work", "done")
 
@@ -62,8 +66,9 @@ class Database:
         self._prepared: dict[tuple[object, ...], ExpandedState] = {}
         # The last one in is the first one out: its caches are the warmest.
         self._readers: deque[Any] = deque()
+        self._reading = threading.Semaphore(MAX_READERS)
         self._bells = {name: self._make_bell(name) for name in BELLS}
-        self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
+        self._jobs: queue.SimpleQueue[_AnyJob | None] = queue.SimpleQueue()
         # What the operations of the group in the making ask to have rung and counted with it.
         self._ringing: set[str] = set()
         self._counted: Counter[str] = Counter()
@@ -103,6 +108,10 @@ class Database:
         arguments: Any = values
         if prepared.positiontup is not None:
             arguments = [values[name] for name in prepared.positiontup]
+        with self._reading:
+            return self._fetch(prepared.statement, arguments)
+
+    def _fetch(self, statement: str, arguments: Any) -> Sequence[Any]:
         dialect = self.engine.dialect
         while True:
             try:
@@ -110,7 +119,7 @@ class Database:
             except IndexError:
                 reader, is_fresh = self._open_reader(), True
             try:
-                rows: Sequence[Any] = reader.execute(prepared.statement, arguments).fetchall()
+                rows: Sequence[Any] = reader.execute(statement, arguments).fetchall()
             except dialect.loaded_dbapi.Error as error:
                 is_lost = dialect.is_disconnect(error, reader, None)
                 reader.close()
@@ -155,11 +164,28 @@ class Database:
         group locks all of its own before anything else, in one order, and whatever it does
         to other documents skips those that are locked: so groups never wait in a circle.
         """
+
+        def apart(connection: sa.Connection, _: Sequence[None]) -> list[T]:
+            return [operation(connection)]
+
+        return self.write_together(apart, None, locks)
+
+    def write_together(
+        self,
+        operation: Callable[[sa.Connection, Sequence[A]], Sequence[T]],
+        argument: A,
+        locks: Collection[str] = (),
+    ) -> T:
+        """Like `write`, for an operation that does what several callers ask for at once.
+
+        It is given the arguments of all who wait with the same operation, and gives a result
+        for each; where it raises, it is run for each apart.
+        """
         if self._closed:
             raise Unavailable("the registry is closed")
-        future: Future[T] = Future()
-        self._jobs.put(_Job(operation, locks, future))
-        return future.result()
+        job: _Job[A, T] = _Job(operation, argument, locks)
+        self._jobs.put(job)
+        return job.future.result()
 
     def bell(self, name: str) -> Doorbell:
         """The doorbell `work` or `done` of everyone who uses this database."""
@@ -238,7 +264,7 @@ class Database:
             return bool(connection.execute(sa.text(question), parameters).scalar_one())
 
     def _write_groups(self) -> None:
-        following: _Job | None = None
+        following: _AnyJob | None = None
         while (job := following or self._jobs.get()) is not None:
             group, following, documents = [job], None, len(job.locks)
             while len(group) < MAX_GROUP and documents < MAX_GROUP_DOCUMENTS:
@@ -254,15 +280,19 @@ class Database:
                 following = None
             self._commit(group)
 
-    def _commit(self, group: list["_Job"]) -> None:
+    def _commit(self, group: list["_AnyJob"]) -> None:
         """Commit a group, without those of its operations that raise."""
         tries = 0
+        together = True
         while group:
             try:
-                results = self._try(group)
+                results = self._try(_runs(group) if together else [[job] for job in group])
             except _Refused as refusal:
-                refusal.job.fail(refusal.error)
-                group = [job for job in group if job is not refusal.job]
+                if len(refusal.jobs) == 1:
+                    refusal.jobs[0].fail(refusal.error)
+                    group.remove(refusal.jobs[0])
+                else:
+                    together = False
                 continue
             except Exception as error:  # noqa: BLE001 - the thread's outermost handler
                 tries += 1
@@ -273,43 +303,49 @@ class Database:
                     job.fail(error)
                 return
             self.group_sizes[len(group)] += 1
-            for job, result in zip(group, results, strict=True):
+            for job, result in results:
                 job.future.set_result(result)
             return
 
-    def _try(self, group: list["_Job"]) -> list[object]:
+    def _try(self, runs: Sequence[Sequence["_AnyJob"]]) -> list[tuple["_AnyJob", object]]:
         self._ringing.clear()
         self._counted.clear()
-        results = []
+        results: list[tuple[_AnyJob, object]] = []
         with (
             self.engine.connect().execution_options(writes=True) as connection,
             connection.begin(),
         ):
-            if not self.is_sqlite and (ids := {id_ for job in group for id_ in job.locks}):
-                connection.execute(_LOCK, {"ids": list(ids)})
-            for job in group:
+            locks = {id_ for run in runs for job in run for id_ in job.locks}
+            if locks and not self.is_sqlite:
+                connection.execute(_LOCK, {"ids": list(locks)})
+            for run in runs:
                 try:
-                    results.append(job.operation(connection))
+                    answers = run[0].operation(connection, [job.argument for job in run])
                 except Exception as error:
                     if engines.is_passing(error):
                         raise
-                    raise _Refused(job, error) from error
-            if counted := {name: value for name, value in self._counted.items() if value}:
-                insert = self.insert(counters)
-                connection.execute(
-                    insert.on_conflict_do_update(
-                        index_elements=[counters.c.name],
-                        set_={"value": counters.c.value + insert.excluded.value},
-                    ),
-                    [{"name": name, "value": counted[name]} for name in sorted(counted)],
-                )
-            if not self.is_sqlite:
-                for name in sorted(self._ringing):
-                    connection.execute(_NOTIFY, {"channel": channel(name)})
+                    raise _Refused(run, error) from error
+                results += zip(run, answers, strict=True)
+            self._conclude(connection)
         if self.is_sqlite:
             for name in self._ringing:
                 self._bells[name].ring()
         return results
+
+    def _conclude(self, connection: sa.Connection) -> None:
+        """Count what was counted and, where that is part of a transaction, ring."""
+        if counted := {name: value for name, value in self._counted.items() if value}:
+            insert = self.insert(counters)
+            connection.execute(
+                insert.on_conflict_do_update(
+                    index_elements=[counters.c.name],
+                    set_={"value": counters.c.value + insert.excluded.value},
+                ),
+                [{"name": name, "value": counted[name]} for name in sorted(counted)],
+            )
+        if not self.is_sqlite:
+            for name in sorted(self._ringing):
+                connection.execute(_NOTIFY, {"channel": channel(name)})
 
     def _migrate(self) -> None:
         with self.engine.connect().execution_options(writes=True) as connection:
@@ -358,20 +394,19 @@ def _padded(value: object) -> object:
     return value + value[-1:] * ((1 << (len(value) - 1).bit_length()) - len(value))
 
 
-class _Job:
+class _Job(Generic[A, T]):
     """One write that waits for its commit."""
-
-    __slots__ = ("future", "locks", "operation")
 
     def __init__(
         self,
-        operation: Callable[[sa.Connection], object],
+        operation: Callable[[sa.Connection, Sequence[A]], Sequence[T]],
+        argument: A,
         locks: Collection[str],
-        future: "Future[T]",
     ) -> None:
         self.operation = operation
+        self.argument = argument
         self.locks = locks
-        self.future: Future[object] = future  # type: ignore[assignment]
+        self.future: Future[T] = Future()
 
     def fail(self, error: Exception) -> None:
         if isinstance(error, sa.exc.DBAPIError):
@@ -381,10 +416,21 @@ class _Job:
         self.future.set_exception(error)
 
 
+_AnyJob = _Job[Any, Any]
+
+
+def _runs(group: Sequence[_AnyJob]) -> list[list[_AnyJob]]:
+    """The jobs by their operation: those of one are run together."""
+    runs: dict[object, list[_AnyJob]] = {}
+    for job in group:
+        runs.setdefault(job.operation, []).append(job)
+    return list(runs.values())
+
+
 class _Refused(Exception):
     """An operation of a group raised: the others go on without it."""
 
-    def __init__(self, job: _Job, error: Exception) -> None:
+    def __init__(self, jobs: Sequence[_AnyJob], error: Exception) -> None:
         super().__init__()
-        self.job = job
+        self.jobs = jobs
         self.error = error

@@ -90,7 +90,7 @@ def _create_postgresql(url: sa.URL) -> sa.Engine:
         url.update_query_dict(missing),
         isolation_level="READ COMMITTED",
         pool_pre_ping=True,
-        pool_size=8,
+        pool_size=4,
         max_overflow=8,
         pool_timeout=10,
     )

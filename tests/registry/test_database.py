@@ -1,6 +1,9 @@
 """Migrations and the writer that commits in groups."""
 
+import functools
 import threading
+import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
@@ -9,7 +12,7 @@ from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 
-from llamaindex_reaktly.errors import Unavailable
+from llamaindex_reaktly.errors import Conflict, ReaktlyError, Unavailable
 from llamaindex_reaktly.registry import migrations
 from llamaindex_reaktly.registry.database import Database
 from llamaindex_reaktly.registry.registry import Registry
@@ -46,13 +49,31 @@ def test_several_processes_worth_of_openings_at_once_migrate_once(bare_url: str)
         database.close()
 
 
-def test_an_operation_that_raises_leaves_nothing_and_spares_its_group(registry: Registry) -> None:
-    database = registry.database
+def write_as_one_group(database: Database, writes: Sequence[Callable[[], object]]) -> None:
+    """Have writes wait for a slow one, so that they share the next commit."""
     hold, entered = threading.Event(), threading.Event()
 
     def slow(connection: sa.Connection) -> None:
         entered.set()
         assert hold.wait(10)
+
+    first = threading.Thread(target=lambda: database.write(slow))
+    first.start()
+    assert entered.wait(10)
+    group = [threading.Thread(target=write) for write in writes]
+    for thread in group:
+        thread.start()
+    # A thread that waits for its commit has put its write in.
+    deadline = time.monotonic() + 10
+    while database._jobs.qsize() < len(writes):
+        assert time.monotonic() < deadline
+    hold.set()
+    for thread in [first, *group]:
+        thread.join()
+
+
+def test_an_operation_that_raises_leaves_nothing_and_spares_its_group(registry: Registry) -> None:
+    database = registry.database
 
     def good(name: str) -> None:
         database.write(lambda c: c.execute(sa.insert(counters).values(name=name, value=1)))
@@ -68,19 +89,40 @@ def test_an_operation_that_raises_leaves_nothing_and_spares_its_group(registry: 
             database.write(operation)
         outcomes.append("raised")
 
-    first = threading.Thread(target=lambda: database.write(slow))
-    first.start()
-    assert entered.wait(10)
-    # These all wait for the slow one, and so share the next commit.
-    group = [threading.Thread(target=good, args=(str(i),)) for i in range(5)]
-    group.append(threading.Thread(target=bad))
-    for thread in group:
-        thread.start()
-    hold.set()
-    for thread in [first, *group]:
-        thread.join()
+    goods = [functools.partial(good, str(number)) for number in range(5)]
+    write_as_one_group(database, [*goods[:3], bad, *goods[3:]])
     assert outcomes == ["raised"]
     assert sorted(registry.queue.counters()) == ["0", "1", "2", "3", "4"]
+    assert database.group_sizes[5] == 1
+
+
+def test_what_several_ask_for_at_once_is_done_once_and_apart_when_that_raises(
+    registry: Registry,
+) -> None:
+    database = registry.database
+    calls: list[list[str]] = []
+    results: dict[str, str | ReaktlyError] = {}
+
+    def operation(connection: sa.Connection, names: Sequence[str]) -> list[str]:
+        calls.append(sorted(names))
+        connection.execute(sa.insert(counters), [{"name": name, "value": 1} for name in names])
+        if "bad" in names:
+            raise Conflict("on purpose")
+        return [name.upper() for name in names]
+
+    def ask(name: str) -> None:
+        try:
+            results[name] = database.write_together(operation, name)
+        except ReaktlyError as error:
+            results[name] = error
+
+    write_as_one_group(database, [functools.partial(ask, name) for name in ("a", "b", "c")])
+    assert calls == [["a", "b", "c"]]
+    assert results == {"a": "A", "b": "B", "c": "C"}
+    write_as_one_group(database, [functools.partial(ask, name) for name in ("d", "bad", "e")])
+    assert isinstance(results["bad"], Conflict)
+    assert (results["d"], results["e"]) == ("D", "E")
+    assert set(registry.queue.counters()) == {"a", "b", "c", "d", "e"}
 
 
 def test_a_closed_registry_refuses_writes_instead_of_hanging(registry_url: str) -> None:

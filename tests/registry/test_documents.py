@@ -156,6 +156,18 @@ def test_the_last_of_the_same_document_in_one_batch_wins(registry: Registry) -> 
     assert stored.document.content == "last"
 
 
+def test_a_receipts_version_is_that_of_the_row_also_where_a_batch_holds_a_document_twice(
+    registry: Registry,
+) -> None:
+    accept(registry, DOCUMENT)
+    batch = [(replace(DOCUMENT, content=text), "int-a") for text in ("B", "C")]
+    receipts = registry.documents.accept(batch)
+    status = registry.documents.status(KEY.document_id)
+    assert status is not None
+    assert [receipt.version for receipt in receipts] == [2, 3]
+    assert status.version == 3
+
+
 def test_back_to_the_first_within_one_batch_is_the_first(registry: Registry) -> None:
     accept(registry, DOCUMENT, replace(DOCUMENT, content="B"), DOCUMENT)
     stored = registry.documents.fetch(KEY.document_id)
