@@ -107,6 +107,8 @@ class KnowledgeBase:
         )
         self._embedders: dict[str, TextEmbedder] = {}
         self._embedders_lock = Lock()
+        self._watched: dict[str, Callable[[], object]] = {}
+        self._is_ending = False
         self._retriever = Retriever(self.store, self.registry.documents, Analyzer().query_terms)
 
     # -- documents -------------------------------------------------------------------
@@ -243,10 +245,15 @@ class KnowledgeBase:
         with self.done_bell.listen() as listener:
             while True:
                 statuses = self.registry.documents.statuses(document_ids)
-                left = deadline - time.monotonic()
+                left = 0.0 if self._is_ending else deadline - time.monotonic()
                 if left <= 0 or all(status.state in SETTLED_STATES for status in statuses):
                     return statuses
                 listener.wait(min(left, LOOK_SECONDS))
+
+    def let_waiters_go(self) -> None:
+        """Have everybody who waits, and will wait, be told how things stand, at once."""
+        self._is_ending = True
+        self.done_bell.ring()
 
     # -- search ----------------------------------------------------------------------
 
@@ -306,13 +313,14 @@ class KnowledgeBase:
         """Each part with `ok`, or a sentence on what is wrong with it.
 
         `registry` and `disk` are needed to accept; `registry`, `store` and `embedder` to
-        search.
+        search. What `watch` added is for people to read.
         """
         checks: dict[str, Callable[[], object]] = {
             "registry": self.registry.queue.counters,
             "disk": self._require_disk,
             "store": self._require_store,
             "embedder": lambda: self.embedder(self.settings.embedder),
+            **self._watched,
         }
         parts = {}
         for name, check in checks.items():
@@ -322,6 +330,10 @@ class KnowledgeBase:
             except ReaktlyError as error:
                 parts[name] = error.message
         return parts
+
+    def watch(self, part: str, check: Callable[[], object]) -> None:
+        """Have `readiness` tell of one more part, which is well unless `check` raises."""
+        self._watched[part] = check
 
     def metrics(self) -> MetricsSnapshot:
         """Everything that monitoring wants to know; costs some milliseconds."""

@@ -5,6 +5,7 @@ a worker is touched before the first request can be answered: a server that is s
 together with `python -c "import llama_index.core"` is ready before that ends.
 """
 
+import contextlib
 import errno
 import gc
 import os
@@ -45,8 +46,9 @@ NEW_CONTAINERS = 20_000
 def run_server(settings: "Settings", *, workers: int) -> None:
     """Serve until SIGTERM or SIGINT, then return with everything ended.
 
-    Raises `ConfigurationError` when the address cannot be listened on, `Unavailable` when
-    the data directory or the application does not open.
+    A second signal ends everything at once. Raises `ConfigurationError` when the address
+    cannot be listened on or a worker cannot work with these settings, `Unavailable` when the
+    data directory or the application does not open.
     """
     with listening_socket(settings.host, settings.port) as listener:
         # Between here and uvicorn's own handlers a signal must not end us half open; uvicorn
@@ -62,15 +64,30 @@ def run_server(settings: "Settings", *, workers: int) -> None:
             from reaktly_api.app import create_app
 
             app = create_app(knowledge_base, api_settings(settings))
-            supervisor = WorkerSupervisor(workers, witness=_witness(knowledge_base.registry))
+
+            def stop_serving() -> None:
+                server.should_exit = True
+
+            supervisor = WorkerSupervisor(
+                workers,
+                witness=_witness(knowledge_base.registry),
+                on_misconfigured=stop_serving,
+            )
+            if workers:
+                knowledge_base.watch("worker", supervisor.require_workers)
             lifecycle = _Lifecycle(settings, knowledge_base, supervisor, address_of(listener))
+            server = _server(app, lifecycle, stop_asked)
             try:
-                _server(app, lifecycle, stop_asked).run(sockets=[listener])
+                server.run(sockets=[listener])
             except SystemExit as error:  # uvicorn's way to say that the app did not start
                 raise Unavailable("the API could not start; the log says why") from error
             finally:
                 lifecycle.end()
                 lifecycle.wait()
+            if supervisor.is_misconfigured:
+                raise ConfigurationError(
+                    "the ingestion worker cannot work with these settings; what it says is above"
+                )
 
 
 def _witness(registry: "Registry") -> Witness:
@@ -145,6 +162,11 @@ def _server(
                 lifecycle.begin()
             self.should_exit = self.should_exit or stop_asked.is_set()
 
+        def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+            if self.should_exit:
+                lifecycle.leave_at_once(sig)
+            super().handle_exit(sig, frame)
+
         async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
             lifecycle.end()
             await super().shutdown(sockets)
@@ -195,23 +217,33 @@ class _Lifecycle:
         """Tell the workers to stop, and see to it that everything ends in time. Idempotent."""
         if self._ending is not None:
             return
+        self._knowledge_base.let_waiters_go()
         self._deadline = time.monotonic() + SHUTDOWN_SECONDS
         self._ending = threading.Thread(
             target=self._supervisor.stop, args=(SHUTDOWN_SECONDS - 1,), name="stop-workers"
         )
         self._ending.start()
-        # Requests that wait for ingestion sit in threads which nothing can end from outside.
-        # What was acknowledged is durable, so to leave them is safe.
+        # A request whose thread hangs in something cannot be ended from outside. What was
+        # acknowledged is durable, so to leave it is safe.
         watchdog = threading.Timer(SHUTDOWN_SECONDS, self._leave)
         watchdog.daemon = True
         watchdog.start()
 
     def wait(self) -> None:
         """Block until the workers are gone and nothing is being loaded; bounded."""
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda number, _frame: self.leave_at_once(number))
         # A thread inside onnxruntime's import while the interpreter goes down is an abort.
         for thread in (self._ending, self._warming):
             if thread is not None and thread.ident is not None:
                 thread.join(max(0.0, self._deadline - time.monotonic()))
+
+    def leave_at_once(self, number: int) -> None:
+        """End this process and its workers now; from a signal handler, so without a word."""
+        for pid in self._supervisor.pids():
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        os._exit(128 + number)
 
     def _warm_up(self) -> None:
         # The model first: it takes half a second, and a worker's own start, with LlamaIndex's

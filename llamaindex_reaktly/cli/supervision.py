@@ -5,6 +5,7 @@ event loop is never asked. A worker's standard input is a pipe of which we hold 
 other end: whatever ends us, even a kill, ends the pipe, and the worker stops by itself.
 """
 
+import os
 import subprocess
 import sys
 import threading
@@ -13,6 +14,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import structlog
+
+from llamaindex_reaktly.errors import Unavailable
 
 log = structlog.get_logger(__name__)
 
@@ -27,6 +30,11 @@ WORKER_COMMAND = (
 
 # Is told of an event in a worker's life, by the name of its counter, with its process id.
 Witness = Callable[[str, int | None], None]
+
+# How long what was killed may take to be gone.
+REAP_SECONDS = 0.5
+# How a worker ends that cannot work with these settings (sysexits.h): not worth another try.
+MISCONFIGURED = os.EX_CONFIG
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,10 +62,13 @@ class WorkerSupervisor:
         command: Sequence[str] = WORKER_COMMAND,
         policy: RestartPolicy | None = None,
         witness: Witness = lambda _event, _pid: None,
+        on_misconfigured: Callable[[], None] = lambda: None,
     ) -> None:
         self._command = list(command)
         self._policy = policy or RestartPolicy()
         self._witness = witness
+        self._on_misconfigured = on_misconfigured
+        self.is_misconfigured = False
         self._stopping = threading.Event()
         self._lock = threading.Lock()
         self._processes: dict[int, subprocess.Popen[bytes]] = {}
@@ -81,6 +92,7 @@ class WorkerSupervisor:
                 process.terminate()
         self.join(deadline)
         self.kill()
+        self.join(time.monotonic() + REAP_SECONDS)
 
     def join(self, deadline: float | None = None) -> None:
         """Block until nothing runs and nothing will be started, or the clock says `deadline`."""
@@ -101,6 +113,19 @@ class WorkerSupervisor:
     def has_given_up(self) -> bool:
         """Whether no worker is left because each died too often."""
         return self._given_up == len(self._threads) > 0
+
+    def require_workers(self) -> None:
+        """Raise `Unavailable`, with a sentence, while no worker runs, or fewer than should."""
+        with self._lock:
+            running, given_up = len(self._processes), self._given_up
+        if given_up:
+            raise Unavailable(
+                f"{given_up} of {len(self._threads)} ingestion workers died too often and are not "
+                "started again; run `reaktly doctor`, then start the server again or run "
+                "`reaktly worker`"
+            )
+        if not running:
+            raise Unavailable("no ingestion worker runs at the moment; one is started soon")
 
     def pids(self) -> list[int]:
         """Process ids of the workers that run now."""
@@ -126,21 +151,29 @@ class WorkerSupervisor:
                     return
                 log.warning("worker_died", pid=process.pid, exit_code=code)
                 self._witness("worker_deaths", process.pid)
+                if code == MISCONFIGURED:
+                    self.is_misconfigured = True
+                    self._give_up(1)
+                    self._on_misconfigured()
+                    return
             lived = time.monotonic() - started
             deaths = 1 if lived >= self._policy.healthy_after else deaths + 1
             if deaths >= self._policy.most_deaths:
-                log.error(
-                    "worker_given_up",
-                    deaths=deaths,
-                    advice="documents are accepted and searched, but none is indexed; run "
-                    "`reaktly doctor`, then start the server again or run `reaktly worker`",
-                )
-                self._witness("workers_given_up", None)
-                with self._lock:
-                    self._given_up += 1
+                self._give_up(deaths)
                 return
             if self._stopping.wait(self._policy.delay(deaths)):
                 return
+
+    def _give_up(self, deaths: int) -> None:
+        log.error(
+            "worker_given_up",
+            deaths=deaths,
+            advice="documents are accepted and searched, but none is indexed; run "
+            "`reaktly doctor`, then start the server again or run `reaktly worker`",
+        )
+        self._witness("workers_given_up", None)
+        with self._lock:
+            self._given_up += 1
 
     def _spawn(self, number: int) -> subprocess.Popen[bytes] | None:
         try:

@@ -5,12 +5,14 @@ import functools
 import os
 import signal
 import threading
+import time
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from llamaindex_reaktly.cli.opening import read_settings, traced
-from llamaindex_reaktly.errors import ModelMissing, Unavailable
+from llamaindex_reaktly.cli.supervision import MISCONFIGURED
+from llamaindex_reaktly.errors import ConfigurationError, ModelMissing, Unavailable
 
 if TYPE_CHECKING:
     from llamaindex_reaktly.ingestion.isolation import IsolatedParsing
@@ -19,6 +21,8 @@ if TYPE_CHECKING:
 
 # Searches go first on a busy machine; ingestion takes what they leave.
 NICENESS = 10
+# A worker whose parent is gone ends by itself, whatever it is at.
+STOP_SECONDS = 15.0
 
 
 def worker(
@@ -30,7 +34,13 @@ def worker(
         signal.signal(signal.SIGINT, signal.SIG_IGN)
     os.nice(NICENESS)
     settings = read_settings(warn=not until_stdin_ends)  # the parent has warned
-    parsing = _isolated_parsing(settings)
+    try:
+        parsing = _isolated_parsing(settings)
+    except ConfigurationError as error:
+        if not until_stdin_ends:
+            raise
+        typer.echo(f"reaktly: {error.message}", err=True)
+        raise typer.Exit(MISCONFIGURED) from None
     from llamaindex_reaktly.ingestion.worker import Worker
 
     with traced(warn=not until_stdin_ends):
@@ -75,3 +85,5 @@ def _stop_at_end_of_stdin(running: "Worker") -> None:
     while os.read(0, 4096):
         pass
     running.stop()
+    time.sleep(STOP_SECONDS)  # then it hangs, and nobody else is there to end it
+    os._exit(1)

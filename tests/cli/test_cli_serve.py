@@ -5,7 +5,9 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
@@ -160,6 +162,71 @@ def test_a_request_in_flight_is_answered_before_the_end(key: str) -> None:
         assert server.process.wait(20) == 0
 
 
+def test_who_waits_is_told_at_the_end_what_is_queued(key: str) -> None:
+    with _serving("--no-worker") as server, ThreadPoolExecutor(1) as pool:
+        body = _document("bowline", "Tie a bowline.")
+        waiting = pool.submit(server.call, "POST", "/ingest?wait=true", body, key)
+        while server.call("GET", "/ingest/jobs/int_1-bowline", key=key)[0] != 200:
+            pass
+        assert server.end() == 0
+        status, answer = waiting.result(20)
+        assert (status, answer["status"]) == (200, "queued")
+
+
+def test_the_end_comes_in_time_with_a_worker_that_does_not_answer() -> None:
+    with _serving() as server:
+        worker = server.event("worker_started")["pid"]
+        assert isinstance(worker, int)
+        os.kill(worker, signal.SIGSTOP)
+        server.process.send_signal(signal.SIGTERM)
+        assert server.process.wait(10) == 0
+        assert _has_ended(worker)
+
+
+def test_a_second_signal_ends_everything_at_once() -> None:
+    with _serving() as server:
+        worker = server.event("worker_started")["pid"]
+        assert isinstance(worker, int)
+        os.kill(worker, signal.SIGSTOP)
+        server.process.send_signal(signal.SIGTERM)
+        with pytest.raises(ConnectionError):
+            while True:
+                server.call("GET", "/health")
+        assert server.end() == 128 + signal.SIGTERM
+        assert _has_ended(worker)
+
+
+def _has_ended(pid: int) -> bool:
+    """Whether a process ends soon; one that nobody has buried yet has ended, too."""
+    deadline = time.monotonic() + 10
+    while time.monotonic() < deadline:
+        try:
+            state = Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2][0]
+        except FileNotFoundError:
+            return True
+        if state == "Z":
+            return True
+    return False
+
+
+@pytest.mark.parametrize(
+    ("name", "sentence"),
+    [
+        ("nowhere:Thing", "there is no module 'nowhere', which 'nowhere:Thing' needs"),
+        ("json:Thing", "the module 'json' has no 'Thing'"),
+        ("json:JSONDecoder", "'json:JSONDecoder' is no LlamaIndex TransformComponent"),
+    ],
+)
+def test_a_transformation_that_is_none_stops_the_start(
+    monkeypatch: pytest.MonkeyPatch, name: str, sentence: str
+) -> None:
+    monkeypatch.setenv("REAKTLY_TRANSFORMATIONS", name)
+    with _serving() as server:
+        assert server.process.wait(40) == 1
+        assert server.process.stderr is not None
+        assert f"reaktly: REAKTLY_TRANSFORMATIONS: {sentence}\n" in server.process.stderr.read()
+
+
 def test_a_port_in_use_is_a_sentence_and_exit_code_one(data_dir: Path) -> None:
     with listening_socket("127.0.0.1", 0) as taken:
         port = taken.getsockname()[1]
@@ -242,6 +309,22 @@ def test_it_is_ready_before_llamaindex_could_be_imported() -> None:
         status, _ = server.call("GET", "/ready")
         assert importing.poll() is None
         assert status == 200
+
+
+def test_it_is_ready_without_a_worker_and_says_so() -> None:
+    with _serving() as server:
+        worker = server.event("worker_started")["pid"]
+        assert isinstance(worker, int)
+        parts = server.call("GET", "/ready")[1]["parts"]
+        assert isinstance(parts, dict)
+        assert parts["worker"] == "ok"
+        os.kill(worker, signal.SIGKILL)
+        server.event("worker_died")
+        status, answer = server.call("GET", "/ready")
+        assert status == 200
+        parts = answer["parts"]
+        assert isinstance(parts, dict)
+        assert parts["worker"] == "no ingestion worker runs at the moment; one is started soon"
 
 
 def test_a_pushed_document_becomes_searchable_and_nothing_outlives_the_end(

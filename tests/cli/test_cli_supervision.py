@@ -2,6 +2,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
@@ -10,7 +11,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from llamaindex_reaktly.cli.supervision import RestartPolicy, WorkerSupervisor
+from llamaindex_reaktly.cli.supervision import (
+    MISCONFIGURED,
+    RestartPolicy,
+    WorkerSupervisor,
+)
+from llamaindex_reaktly.errors import Unavailable
 
 AT_ONCE = RestartPolicy(first_delay=0.0)
 
@@ -69,6 +75,31 @@ def test_a_worker_that_dies_too_often_is_given_up(tmp_path: Path, heard: BinaryI
     supervisor.join()
     assert supervisor.has_given_up()
     assert supervisor.pids() == []
+    with pytest.raises(Unavailable, match="1 of 1 ingestion workers died too often"):
+        supervisor.require_workers()
+
+
+def test_a_worker_that_cannot_work_with_the_settings_is_given_up_at_once(
+    tmp_path: Path, heard: BinaryIO
+) -> None:
+    command = _child(tmp_path, "say(os.getpid())", f"sys.exit({MISCONFIGURED})")
+    told = threading.Event()
+    supervisor = WorkerSupervisor(1, command=command, policy=AT_ONCE, on_misconfigured=told.set)
+    supervisor.start()
+    supervisor.join()
+    assert told.is_set()
+    assert supervisor.is_misconfigured
+    assert supervisor.has_given_up()
+
+
+def test_it_tells_whether_workers_run(tmp_path: Path, heard: BinaryIO) -> None:
+    supervisor = WorkerSupervisor(1, command=_child(tmp_path, "say('on')", "sys.stdin.read()"))
+    with pytest.raises(Unavailable, match="no ingestion worker runs at the moment"):
+        supervisor.require_workers()
+    supervisor.start()
+    assert heard.readline() == b"on\n"
+    supervisor.require_workers()
+    supervisor.stop(timeout=10)
 
 
 def test_a_long_life_makes_up_for_the_deaths_before(tmp_path: Path, heard: BinaryIO) -> None:
