@@ -209,9 +209,13 @@ class KnowledgeBase:
     def passages(self, document_id: str) -> list[Passage]:
         """The chunks of a document as they are searched, in order."""
         status = self.status(document_id)
-        if status is None or status.state is DocumentState.DELETED:
+        # What the index still holds from before a delete is no longer the document's.
+        visible_from = self.registry.documents.visible_from([document_id]).get(document_id)
+        if status is None or visible_from is None:
             return []
-        nodes = self.store.nodes(status.key.knowledge_base_id, document_id)
+        nodes = self.store.nodes(
+            status.key.knowledge_base_id, document_id, from_version=visible_from
+        )
         return [Passage(node.node_id, node.text, node.headings) for node in nodes]
 
     def retry(self, document_id: str) -> DocumentStatus:

@@ -190,11 +190,13 @@ class EmbeddedStore(Store):
             otherwise={},
         )
 
-    def nodes(self, knowledge_base_id: str, document_id: str) -> list[IndexedNode]:
-        """A document's nodes in order; empty if it is not in the index."""
+    def nodes(
+        self, knowledge_base_id: str, document_id: str, *, from_version: int = 0
+    ) -> list[IndexedNode]:
+        """A document's nodes in order; empty if no version from that one on is in the index."""
         return self._reading(
             knowledge_base_id,
-            lambda connection, *_: rows.nodes_of(connection, document_id),
+            lambda connection, *_: rows.nodes_of(connection, document_id, from_version),
             otherwise=[],
         )
 

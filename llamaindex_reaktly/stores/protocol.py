@@ -200,8 +200,10 @@ class Store(Protocol):
         """`content_digest` → vector of every node that these documents have in the index."""
         ...
 
-    def nodes(self, knowledge_base_id: str, document_id: str) -> list[IndexedNode]:
-        """A document's nodes in order; empty if it is not in the index."""
+    def nodes(
+        self, knowledge_base_id: str, document_id: str, *, from_version: int = 0
+    ) -> list[IndexedNode]:
+        """A document's nodes in order; empty if no version from that one on is in the index."""
         ...
 
     def languages(self, knowledge_base_id: str) -> tuple[str, ...]:

@@ -367,13 +367,15 @@ def known_vectors(
     return {digest: np.frombuffer(vector, dtype="<f4") for digest, vector in rows}
 
 
-def nodes_of(connection: sqlite3.Connection, document_id: str) -> list[IndexedNode]:
-    """The document's nodes in order."""
+def nodes_of(
+    connection: sqlite3.Connection, document_id: str, from_version: int
+) -> list[IndexedNode]:
+    """The document's nodes in order, if they are of that version or a later one."""
     rows = connection.execute(
         f"SELECT {_NODE_COLUMNS} FROM nodes JOIN vectors ON node = nodes.id"  # noqa: S608 (fixed names; values are bound)
-        " WHERE document = (SELECT id FROM documents WHERE document_id = ?)"
+        " WHERE document = (SELECT id FROM documents WHERE document_id = ? AND version >= ?)"
         " ORDER BY ordinal, nodes.id",
-        (document_id,),
+        (document_id, from_version),
     )
     return [_node(row) for row in rows]
 

@@ -279,14 +279,21 @@ class WeaviateStore(Store):
             for node in self.nodes(knowledge_base_id, document_id)
         }
 
-    def nodes(self, knowledge_base_id: str, document_id: str) -> list[IndexedNode]:
-        """The nodes of a document's newest whole version in order; empty if there is none."""
+    def nodes(
+        self, knowledge_base_id: str, document_id: str, *, from_version: int = 0
+    ) -> list[IndexedNode]:
+        """The nodes of a document's newest whole version in order.
+
+        Empty if there is none from that version on.
+        """
 
         async def read(tenant: Tenant) -> list[IndexedNode]:
             there = await weaviate_tenant.heads(tenant, [document_id])
             if document_id not in there:
                 return []
             version = there[document_id][-1].version
+            if version < from_version:
+                return []
             found = await weaviate_tenant.fetch(
                 tenant, [object_id(document_id, version, 0)], return_properties=["head"]
             )

@@ -116,6 +116,24 @@ def test_a_changed_price_embeds_nothing_and_shows_at_once(
     assert search(knowledge_base)[0].attributes == {"price": 4}
 
 
+def test_passages_from_before_a_delete_are_not_those_of_what_follows_it(
+    knowledge_base: KnowledgeBase, worker: Worker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def away(*_: object) -> int:
+        raise Unavailable("the store is away")
+
+    knowledge_base.submit([DOCUMENT])
+    worker.work_off_everything()
+    with monkeypatch.context() as patch:
+        patch.setattr(knowledge_base.store, "delete", away)
+        knowledge_base.delete([KEY])
+    knowledge_base.submit([replace(DOCUMENT, content="Something else.")])
+
+    assert knowledge_base.passages(KEY.document_id) == []
+    worker.work_off_everything()
+    assert [p.text for p in knowledge_base.passages(KEY.document_id)] == ["Something else."]
+
+
 def page(sections: list[str]) -> SourceDocument:
     content = "\n\n".join(f"## Part {i}\n\n{text}" for i, text in enumerate(sections))
     return replace(DOCUMENT, content=content, content_type=ContentType.MARKDOWN)

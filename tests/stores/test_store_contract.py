@@ -200,6 +200,13 @@ def test_a_deleted_document_is_gone_and_the_others_stay(store: Store) -> None:
     assert store.nodes(KB, "doc_b") == []
 
 
+def test_nodes_of_an_older_version_than_asked_for_are_not_given(store: Store) -> None:
+    store.replace(KB, [Replacement(document("a", 7), [node("a", 0, "one")])])
+
+    assert [n.node_id for n in store.nodes(KB, "doc_a", from_version=7)] == ["a-0"]
+    assert store.nodes(KB, "doc_a", from_version=8) == []
+
+
 def test_a_dropped_base_is_empty_and_takes_vectors_of_another_dimension(store: Store) -> None:
     store.replace(KB, [replacement("a", "one")])
     store.search(KB, StoreQuery(vector=unit(1)))
