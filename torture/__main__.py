@@ -20,7 +20,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from benchmarks.machine import describe_machine
-from benchmarks.results import Result, section, write_sections
+from benchmarks.results import BenchmarkFailed, Result, section, write_sections
 from scripts.postgresql import NotInstalled
 from torture.connection import NotAnswered, NotSent
 from torture.fleet import NotPossible, TortureFailed
@@ -89,7 +89,7 @@ def _run(
         # What may be mounted is the machine's affair; what can be installed must be there.
         missing = isinstance(error, NotInstalled) and os.environ.get("CI") == "true"
         return (2 if missing else 0), None
-    except (TortureFailed, NotSent, NotAnswered, TimeoutError) as error:
+    except (TortureFailed, BenchmarkFailed, NotSent, NotAnswered, TimeoutError) as error:
         print(
             f"!!!!! {title} could not be carried out: {_words(error)}", file=sys.stderr, flush=True
         )

@@ -8,6 +8,7 @@ from torture.clock import clock_jumps
 from torture.disk import RESERVE_BYTES, disk_full, read_only
 from torture.fencing import fencing
 from torture.fleet import SERVED, SPREAD, Server, Shape
+from torture.freezes import freeze_storm
 from torture.many_bases import BASES, many_bases
 from torture.outages import outages
 from torture.outcome import Outcome
@@ -152,6 +153,17 @@ def _soak(context: Context) -> Outcome:
     )
 
 
+def _freezes(context: Context) -> Outcome:
+    return freeze_storm(
+        context.directory,
+        scenario=f"freezes on {context.registry}",
+        servers=context.servers,
+        seed=context.seed,
+        number=context.kills,
+        show=context.show,
+    )
+
+
 def _server_crashes(context: Context) -> Outcome:
     return server_crashes(
         context.directory,
@@ -167,6 +179,7 @@ SCENARIOS: Mapping[str, Scenario] = {
     "kills": Scenario(_kills),
     "fleet-kills": Scenario(_fleet_kills, (RegistryKind.SQLITE,)),
     "fencing": Scenario(_fencing),
+    "freezes": Scenario(_freezes),
     "server-crashes": Scenario(_server_crashes, (RegistryKind.POSTGRESQL,)),
     "disk-full": Scenario(_disk_full, (RegistryKind.SQLITE,)),
     "disk-full-no-reserve": Scenario(_disk_full_without_reserve, (RegistryKind.SQLITE,)),

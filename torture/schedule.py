@@ -161,6 +161,28 @@ class Kill:
     downtime: float
 
 
+@dataclass(frozen=True, slots=True)
+class Freeze:
+    """One process stopped for some seconds, after a pause; `which` in 0..1 chooses it."""
+
+    pause: float
+    which: float
+    seconds: float
+
+
+def freezes(seed: int, number: int, *, longest: float) -> list[Freeze]:
+    """So many freezes, most of them short, each at most `longest` seconds."""
+    dice = random.Random(f"{seed}/freezes")
+    return [
+        Freeze(
+            pause=dice.uniform(0.1, 2.0),
+            which=dice.random(),
+            seconds=longest * dice.random() ** 2,
+        )
+        for _ in range(number)
+    ]
+
+
 def kills(seed: int, number: int, *, longest_pause: float = 2.0) -> list[Kill]:
     """So many kills, as many of each target as of the others, give or take one."""
     dice = random.Random(f"{seed}/kills")
