@@ -26,8 +26,10 @@ def no_embedder(name: str) -> TextEmbedder:
 
 
 @contextmanager
-def opened(directory: Path) -> Iterator[KnowledgeBase]:
-    settings = Settings(data_dir=directory, auto_create_knowledge_bases=False)
+def opened(directory: Path, database_url: str | None = None) -> Iterator[KnowledgeBase]:
+    settings = Settings(
+        data_dir=directory, database_url=database_url, auto_create_knowledge_bases=False
+    )
     with KnowledgeBase(settings, embedder_loader=no_embedder) as core:
         for name in ("kb", "other"):
             core.registry.knowledge_bases.ensure(name, embedder="minilm")
@@ -35,9 +37,9 @@ def opened(directory: Path) -> Iterator[KnowledgeBase]:
 
 
 @pytest.fixture
-def knowledge_base(tmp_path: Path) -> Iterator[KnowledgeBase]:
+def knowledge_base(tmp_path: Path, database_url: str | None) -> Iterator[KnowledgeBase]:
     """Holds the knowledge bases `kb` and `other`, both empty."""
-    with opened(tmp_path / "data") as core:
+    with opened(tmp_path / "data", database_url) as core:
         yield core
 
 

@@ -8,6 +8,8 @@ import pytest
 from llamaindex_reaktly.domain import DocumentState, DocumentStatus
 from llamaindex_reaktly.knowledge_base import KnowledgeBase
 
+pytestmark = pytest.mark.both_databases
+
 
 async def test_accepted_items_are_counted_and_named_in_order(
     client: httpx.AsyncClient, item: dict[str, Any]

@@ -7,6 +7,8 @@ import pytest
 from llamaindex_reaktly.domain import DocumentKey, Passage, SourceDocument, SourceType
 from llamaindex_reaktly.knowledge_base import KnowledgeBase
 
+pytestmark = pytest.mark.both_databases
+
 KEY = DocumentKey("kb", "integration:int", "a1")
 
 

@@ -17,6 +17,8 @@ from llamaindex_reaktly.errors import StorageFull
 from llamaindex_reaktly.knowledge_base import KnowledgeBase, job_id
 from reaktly_api.reaktly.requests import IngestItem
 
+pytestmark = pytest.mark.both_databases
+
 
 def key(external_id: str = "a1", base: str = "kb", integration: str = "int") -> DocumentKey:
     return DocumentKey(base, f"integration:{integration}", external_id)

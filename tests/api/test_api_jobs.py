@@ -10,6 +10,8 @@ from hypothesis import strategies as st
 from llamaindex_reaktly.domain import DocumentKey, SourceDocument, SourceType
 from llamaindex_reaktly.knowledge_base import KnowledgeBase
 
+pytestmark = pytest.mark.both_databases
+
 IDS = st.text(st.characters(exclude_categories=("Cs", "Cc")), min_size=1, max_size=40)
 
 

@@ -27,6 +27,8 @@ from llamaindex_reaktly.settings import Settings
 from llamaindex_reaktly.stores.embedded import EmbeddedStore
 from llamaindex_reaktly.stores.protocol import Replacement
 
+pytestmark = pytest.mark.both_databases
+
 KEY = DocumentKey("kb", "integration:int", "a")
 DOCUMENT = SourceDocument(
     KEY, SourceType.ARTICLE, "Espresso machines", "Descale the boiler with citric acid monthly."
@@ -34,8 +36,8 @@ DOCUMENT = SourceDocument(
 
 
 @pytest.fixture
-def settings(tmp_path: Path) -> Settings:
-    return Settings(data_dir=tmp_path / "data")
+def settings(tmp_path: Path, database_url: str | None) -> Settings:
+    return Settings(data_dir=tmp_path / "data", database_url=database_url)
 
 
 @pytest.fixture
