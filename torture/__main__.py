@@ -19,6 +19,7 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from benchmarks.__main__ import BENCHMARKS
 from benchmarks.machine import describe_machine
 from benchmarks.results import BenchmarkFailed, Result, section, write_sections
 from scripts.postgresql import NotInstalled
@@ -26,9 +27,7 @@ from torture.connection import NotAnswered, NotSent
 from torture.fleet import NotPossible, TortureFailed
 from torture.outcome import Outcome
 from torture.registries import RegistryKind, servers_of
-from torture.scenarios import ABOUT, SCENARIOS, Context
-
-_SECTION = "torture"
+from torture.scenarios import SCENARIOS, Context
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -51,10 +50,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     machine = describe_machine()
     code = 0
     skipped = 0
-    results: list[Result] = []
     for name, scenario in SCENARIOS.items():
         if options.names and name not in options.names:
             continue
+        results: list[Result] = []
         for kind in scenario.registries:
             if options.registry in (None, kind):
                 context = Context(seed, options.kills, minutes, kind)
@@ -64,8 +63,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
                     skipped += 1
                 else:
                     results += outcome.results()
-    if options.record and results:
-        write_sections({_SECTION: section(_SECTION, ABOUT, results, machine)}, (_SECTION,))
+        if options.record and results:
+            # After each one: an interrupted run keeps what it has.
+            title = f"torture: {name}"
+            sections = {title: section(title, scenario.about, results, machine)}
+            write_sections(sections, (*BENCHMARKS, *(f"torture: {other}" for other in SCENARIOS)))
     if skipped:
         print(f"!!!!! {skipped} SCENARIOS WERE NOT RUN TO THEIR END", file=sys.stderr, flush=True)
     return code

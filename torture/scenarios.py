@@ -17,8 +17,6 @@ from torture.server_crashes import server_crashes
 from torture.soak import soak
 from torture.storm import storm
 
-ABOUT = "Kills and other faults from outside, judged by an oracle of acknowledged states."
-
 
 @dataclass(frozen=True, slots=True)
 class Context:
@@ -41,8 +39,9 @@ class Context:
 
 @dataclass(frozen=True, slots=True)
 class Scenario:
-    """One scenario, and the registries that it makes sense on."""
+    """One scenario in a sentence, and the registries that it makes sense on."""
 
+    about: str
     run: Callable[[Context], Outcome]
     registries: Sequence[RegistryKind] = tuple(RegistryKind)
 
@@ -175,17 +174,24 @@ def _server_crashes(context: Context) -> Outcome:
     )
 
 
+_SQLITE = (RegistryKind.SQLITE,)
+_POSTGRESQL = (RegistryKind.POSTGRESQL,)
+
 SCENARIOS: Mapping[str, Scenario] = {
-    "kills": Scenario(_kills),
-    "fleet-kills": Scenario(_fleet_kills, (RegistryKind.SQLITE,)),
-    "fencing": Scenario(_fencing),
-    "freezes": Scenario(_freezes),
-    "server-crashes": Scenario(_server_crashes, (RegistryKind.POSTGRESQL,)),
-    "disk-full": Scenario(_disk_full, (RegistryKind.SQLITE,)),
-    "disk-full-no-reserve": Scenario(_disk_full_without_reserve, (RegistryKind.SQLITE,)),
-    "read-only": Scenario(_read_only, (RegistryKind.SQLITE,)),
-    "outages": Scenario(_outages, (RegistryKind.SQLITE,)),
-    "clock": Scenario(_clock, (RegistryKind.SQLITE,)),
-    "many-bases": Scenario(_many_bases, (RegistryKind.SQLITE,)),
-    "soak": Scenario(_soak, (RegistryKind.SQLITE,)),
+    "kills": Scenario("SIGKILL of API, worker or both while clients write and look.", _kills),
+    "fleet-kills": Scenario("The same with a fleet of processes on SQLite.", _fleet_kills, _SQLITE),
+    "fencing": Scenario("A worker stopped beyond its lease, overtaken and woken.", _fencing),
+    "freezes": Scenario("Any process stopped wherever it stands, and woken.", _freezes),
+    "server-crashes": Scenario(
+        "The registry's server crashes and stands still.", _server_crashes, _POSTGRESQL
+    ),
+    "disk-full": Scenario("The disk fills up in mid-ingest.", _disk_full, _SQLITE),
+    "disk-full-no-reserve": Scenario(
+        "The commit itself meets the full disk.", _disk_full_without_reserve, _SQLITE
+    ),
+    "read-only": Scenario("The index cannot be written, later it can.", _read_only, _SQLITE),
+    "outages": Scenario("Model and store away, the model slow.", _outages, _SQLITE),
+    "clock": Scenario("The clock jumps while workers die.", _clock, _SQLITE),
+    "many-bases": Scenario("2,000 knowledge bases under ulimit -n 1024.", _many_bases, _SQLITE),
+    "soak": Scenario("Updates, deletes and searches for a long time.", _soak, _SQLITE),
 }

@@ -44,7 +44,7 @@ def run(
             raise ending
         return ending
 
-    only = {"kills": Scenario(scenario, (RegistryKind.SQLITE,))}
+    only = {"kills": Scenario("a test", scenario, (RegistryKind.SQLITE,))}
     monkeypatch.setattr(program, "SCENARIOS", only)
     return program.main(["kills", *arguments]), contexts[0]
 
