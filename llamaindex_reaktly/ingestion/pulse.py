@@ -1,7 +1,6 @@
 """A worker's signs of life: its leases, its row among the workers, its counts."""
 
 import threading
-import uuid
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 
@@ -25,12 +24,13 @@ class Pulse:
     def __init__(
         self,
         registry: Registry,
+        worker_id: str,
         lease_seconds: float,
         *,
         tokens: Callable[[], Collection[str]],
         counts: Callable[[], Mapping[str, int]],
     ) -> None:
-        self.worker_id = uuid.uuid4().hex
+        self._worker_id = worker_id
         self._registry = registry
         self._lease_seconds = lease_seconds
         self._tokens = tokens
@@ -50,7 +50,7 @@ class Pulse:
         finally:
             self._over.set()
             thread.join()
-            self._try(lambda: self._registry.workers.forget(self.worker_id))
+            self._try(lambda: self._registry.workers.forget(self._worker_id))
             self._try(self._flush)
 
     def pause(self, reason: str) -> None:
@@ -78,7 +78,7 @@ class Pulse:
     def _show(self) -> None:
         self._try(
             lambda: self._registry.workers.beat(
-                self.worker_id, silence_seconds=self._lease_seconds, pause_reason=self._reason
+                self._worker_id, silence_seconds=self._lease_seconds, pause_reason=self._reason
             )
         )
 

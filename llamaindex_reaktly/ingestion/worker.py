@@ -160,6 +160,7 @@ class Worker:
         self._journal = Journal()
         self._pulse = Pulse(
             self._knowledge_base.registry,
+            self._presence.owner,
             settings.lease_seconds,
             tokens=self._in_flight.snapshot,
             counts=self._journal.take_counts,
@@ -356,6 +357,7 @@ class Worker:
         else:
             log.warning(
                 "document_at_fault",
+                request_id=claim.origin.request_id,
                 document_id=claim.document_id,
                 attempts=claim.attempts,
                 reason=outcome.reason,
@@ -582,6 +584,7 @@ class Worker:
     def _rest(self) -> None:
         for dead in self._presence.dead():
             taken_back = self._queue.reclaim(dead.owner, crashed=dead.crashed)
+            self._knowledge_base.registry.workers.forget(dead.owner)
             log.warning("worker_lost", crashed=dead.crashed, documents=taken_back)
             if taken_back:
                 return

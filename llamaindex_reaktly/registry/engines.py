@@ -29,13 +29,18 @@ _POSTGRESQL_PASSING = ("40001", "40P01")  # serialization failure, deadlock
 
 
 def create(url: str) -> sa.Engine:
-    """An engine for an SQLAlchemy URL; `postgres:` and `postgresql:` mean psycopg."""
+    """An engine for an SQLAlchemy URL; `postgres:` and `postgresql:` mean psycopg.
+
+    Raises `ArgumentError` for what is no URL, or that of another database.
+    """
     if url.startswith("postgres:"):  # as many hosting providers write it
         url = url.replace("postgres", "postgresql", 1)
     parsed = sa.make_url(url)
     if parsed.get_backend_name() == "postgresql":
         return _create_postgresql(parsed.set(drivername="postgresql+psycopg"))
-    return _create_sqlite(parsed)
+    if parsed.get_backend_name() == "sqlite":
+        return _create_sqlite(parsed)
+    raise sa.exc.ArgumentError("a registry is on SQLite or on PostgreSQL")
 
 
 def translate(error: BaseException | None) -> ReaktlyError:

@@ -10,12 +10,15 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 import sqlalchemy as sa
+import structlog
 
 from llamaindex_reaktly.domain import DocumentState, Origin, Outcome, SourceDocument
 from llamaindex_reaktly.registry.database import Database
 from llamaindex_reaktly.registry.documents import document_of
 from llamaindex_reaktly.registry.schema import UNPURGED, counters, documents, payloads
 from llamaindex_reaktly.settings import LONGEST_LEASE_SECONDS
+
+log = structlog.get_logger(__name__)
 
 # A document whose worker died this often without a verdict is taken for the cause.
 MAX_ATTEMPTS = 3
@@ -192,24 +195,36 @@ class IngestionQueue:
         limit: int,
     ) -> int:
         """Put claimed documents back, or give up those that were tried so often; how many."""
+        reason = f"processing did not end in {limit} attempts"
         given_up = connection.execute(
             sa.update(documents)
             .where(documents.c.document_id.in_(_unlocked(*which, documents.c.attempts >= limit)))
             .values(
                 state=DocumentState.FAILED,
                 last_outcome=Outcome.FAILED,
-                error=f"processing did not end in {limit} attempts",
+                error=reason,
                 finished_at=now,
             )
-        )
-        if given_up.rowcount:
+            .returning(documents.c.request_id, documents.c.document_id, documents.c.version)
+        ).all()
+        for request_id, document_id, version in given_up:
+            log.warning(
+                "document_failed",
+                request_id=request_id,
+                document_id=document_id,
+                version=version,
+                reason=reason,
+                attempt=limit,
+            )
+        if given_up:
+            self._database.count_on_commit({"documents_failed": len(given_up)})
             self._database.ring_on_commit("done")
         queued = connection.execute(
             sa.update(documents)
             .where(documents.c.document_id.in_(_unlocked(*which)))
             .values(state=DocumentState.QUEUED)
         )
-        return given_up.rowcount + queued.rowcount
+        return len(given_up) + queued.rowcount
 
     def _choose(
         self,

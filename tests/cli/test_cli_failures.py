@@ -42,7 +42,7 @@ def test_an_unknown_setting_is_a_warning_beside_the_result(
     [
         ("nonsense", "must be a database URL"),
         ("oracle+unheard://x/y", "must be a database URL"),
-        ("mysql+pymysql://x/y", "its driver 'pymysql' is not installed"),
+        ("mysql+pymysql://x/y", "must be a database URL"),
     ],
 )
 def test_a_database_url_that_opens_nothing_is_named(
@@ -74,8 +74,7 @@ def test_a_fault_of_ours_tells_its_kind_and_not_its_words(
     def fail(_value: str | None) -> None:
         raise RuntimeError(content)
 
-    monkeypatch.setattr("llamaindex_reaktly.cli.documents.show_duration", fail)
-    monkeypatch.setattr("llamaindex_reaktly.cli.documents.print_table", fail)
+    monkeypatch.setattr("llamaindex_reaktly.cli.standing.print_table", fail)
     run("kb", "create", "harbour")
     done = run("status")
     assert done.exit_code == 1

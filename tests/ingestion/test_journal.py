@@ -17,7 +17,7 @@ from llamaindex_reaktly.ingestion.parsing import ParsedDocument, TransformationC
 from llamaindex_reaktly.ingestion.worker import Worker
 from llamaindex_reaktly.knowledge_base import KnowledgeBase
 from llamaindex_reaktly.measurements import STAGE_BOUNDS, Distribution, split_stages
-from llamaindex_reaktly.registry.ingestion_queue import Verdict
+from llamaindex_reaktly.registry.ingestion_queue import MAX_ATTEMPTS, Verdict
 from llamaindex_reaktly.settings import Settings
 from llamaindex_reaktly.stores.embedded import EmbeddedStore
 from llamaindex_reaktly.stores.protocol import Replacement
@@ -221,3 +221,31 @@ def test_a_worker_shows_that_it_lives_and_why_it_pauses(settings: Settings) -> N
         worker.close()
         assert workers.all() == []
         assert knowledge_base.registry.queue.counters()["ingestion_pauses"] >= 1
+
+
+def test_what_is_given_up_with_its_dead_workers_is_told_and_counted_as_failed(
+    knowledge_base: KnowledgeBase, logs: list[EventDict]
+) -> None:
+    submit(knowledge_base, DOCUMENT)
+    queue = knowledge_base.registry.queue
+    for _ in range(MAX_ATTEMPTS + 1):
+        queue.claim(limit=1, characters=1, lease_seconds=-1)
+    (line,) = told(logs, "document_failed")
+    assert (line["request_id"], line["document_id"]) == ("r-1", KEY.document_id)
+    assert line["reason"] == f"processing did not end in {MAX_ATTEMPTS} attempts"
+    assert queue.counters()["documents_failed"] == 1
+
+
+def test_a_dead_worker_is_struck_out_by_the_next(
+    settings: Settings, knowledge_base: KnowledgeBase, worker: Worker
+) -> None:
+    # As a kill leaves it: a row among the workers, and a file that nobody holds locked.
+    knowledge_base.registry.workers.beat("dead", silence_seconds=60)
+    presence = knowledge_base.data_dir / "workers"
+    (presence / "dead.worker").write_text("")
+    running = threading.Thread(target=worker.run)
+    running.start()
+    while "dead" in {sign.worker_id for sign in knowledge_base.registry.workers.all()}:
+        assert running.is_alive()
+    worker.stop()
+    running.join(30)
