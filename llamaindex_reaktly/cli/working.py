@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from llamaindex_reaktly.cli.opening import read_settings, traced
-from llamaindex_reaktly.cli.supervision import MISCONFIGURED
 from llamaindex_reaktly.errors import ConfigurationError, ModelMissing, Unavailable
 
 if TYPE_CHECKING:
@@ -39,6 +38,8 @@ def worker(
     except ConfigurationError as error:
         if not until_stdin_ends:
             raise
+        from llamaindex_reaktly.cli.supervision import MISCONFIGURED
+
         typer.echo(f"reaktly: {error.message}", err=True)
         raise typer.Exit(MISCONFIGURED) from None
     from llamaindex_reaktly.ingestion.worker import Worker
