@@ -22,6 +22,7 @@ import typer
 from llamaindex_reaktly.cli.opening import open_knowledge_base
 from llamaindex_reaktly.cli.supervision import Witness, WorkerSupervisor
 from llamaindex_reaktly.errors import ConfigurationError, ReaktlyError, Unavailable
+from llamaindex_reaktly.file_systems import network_file_system
 
 if TYPE_CHECKING:
     import uvicorn
@@ -61,6 +62,12 @@ def run_server(settings: "Settings", *, workers: int) -> None:
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, note)
         with open_knowledge_base(settings) as knowledge_base:
+            if kind := network_file_system(knowledge_base.data_dir):
+                log.warning(
+                    "data_on_network_file_system",
+                    file_system=kind,
+                    advice="SQLite may lose data there: use a local disk for REAKTLY_DATA_DIR",
+                )
             from reaktly_api.app import create_app
 
             app = create_app(knowledge_base, api_settings(settings))
