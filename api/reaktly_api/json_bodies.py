@@ -12,10 +12,13 @@ from collections.abc import Iterator
 import orjson
 
 from llamaindex_reaktly.errors import InvalidRequest, UnsupportedMediaType
-from reaktly_api.json_pieces import MAX_DEPTH, MAX_VALUES, read_in_pieces, structure
+from reaktly_api.json_pieces import COST_OF_A_VALUE, MAX_DEPTH, read_in_pieces, structure
 
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
-# From here on in pieces. What is smaller keeps the interpreter for some milliseconds.
+# What numpy is no help with.
+SMALL = 256 * 1024
+# Bytes and values, as `json_pieces` weighs them, that are read in pieces from here on. What is
+# smaller keeps the interpreter for some milliseconds.
 BIG = 2 * 2**20
 _NUL = b"\\u0000"
 
@@ -48,7 +51,7 @@ def decode_object(body: bytes | bytearray) -> dict[str, object]:
         body = body[len(BYTE_ORDER_MARK) :]
     if not body:
         raise InvalidRequest("body: is empty, a JSON object is needed", field="body")
-    value = read_in_pieces(body, structure(body)) if len(body) >= BIG else _decoded_whole(body)
+    value = read_in_pieces(body, structure(body)) if _is_big(body) else _decoded_whole(body)
     if not isinstance(value, dict):
         raise InvalidRequest("body: must be a JSON object", field="body")
     if _holds_nul(body):
@@ -58,8 +61,6 @@ def decode_object(body: bytes | bytearray) -> dict[str, object]:
 
 
 def _decoded_whole(body: bytes | bytearray) -> object:
-    if _may_hold_too_many_values(body):
-        structure(body)  # counts them
     try:
         value: object = orjson.loads(body)
     except orjson.JSONDecodeError as error:
@@ -69,22 +70,32 @@ def _decoded_whole(body: bytes | bytearray) -> object:
     return value
 
 
-def _may_hold_too_many_values(body: bytes | bytearray) -> bool:
-    # Valid JSON has two bytes a value at least, so most bodies need no count and no numpy,
-    # whose comparison is several times as fast as `bytes.count` where bytes are frequent.
-    if len(body) < 2 * MAX_VALUES:
+def _is_big(body: bytes | bytearray) -> bool:
+    if len(body) < SMALL:
         return False
     import numpy as np  # not for a start to wait for
 
+    # Every value but the first follows one of these, where they are not part of a text.
+    # numpy's comparison is several times as fast as `bytes.count` where bytes are frequent.
     whole = np.frombuffer(body, np.uint8)
-    return sum(int(np.count_nonzero(whole == byte)) for byte in b",[{") > MAX_VALUES
+    values = sum(int(np.count_nonzero(whole == byte)) for byte in b",[{")
+    return len(body) + COST_OF_A_VALUE * values >= BIG
 
 
 def _holds_nul(body: bytes | bytearray) -> bool:
-    # In steps, each of which keeps the interpreter for a millisecond.
-    return b"\\" in body and any(
-        body.find(_NUL, start, start + BIG + len(_NUL)) >= 0 for start in range(0, len(body), BIG)
-    )
+    if len(body) < SMALL:
+        return _NUL in body
+    import numpy as np
+
+    # Where the backslashes are, in steps, as a search would keep the interpreter.
+    for start in range(0, len(body), BIG):
+        part = np.frombuffer(body, np.uint8)[start : start + BIG + len(_NUL) - 1]
+        at = np.flatnonzero(part[: 1 - len(_NUL)] == _NUL[0])
+        for offset in range(1, len(_NUL)):
+            at = at[part[at + offset] == _NUL[offset]]
+        if len(at):
+            return True
+    return False
 
 
 def _refuse_depth(value: dict[str, object]) -> None:

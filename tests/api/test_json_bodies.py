@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from llamaindex_reaktly.errors import InvalidRequest, ReaktlyError, TooLarge, UnsupportedMediaType
 from llamaindex_reaktly.knowledge_base import KnowledgeBase
-from reaktly_api.json_bodies import decode_object, require_json
+from reaktly_api.json_bodies import BIG, SMALL, decode_object, require_json
 from reaktly_api.json_pieces import MAX_VALUES
 
 TEXT = st.text(st.characters(codec="utf-8", exclude_characters="\x00"), max_size=8)
@@ -106,6 +106,14 @@ def test_a_nul_is_refused_naming_where_it_is(body: bytes, field: str) -> None:
     with pytest.raises(InvalidRequest) as refusal:
         decode_object(body)
     assert refusal.value.field == field
+
+
+@pytest.mark.parametrize("around", [0, SMALL, BIG - 8, BIG - 3, BIG, 2 * BIG + 1])
+def test_a_nul_is_found_wherever_it_is_in_a_body_of_any_size(around: int) -> None:
+    with pytest.raises(InvalidRequest) as refusal:
+        decode_object(b'{"a":"' + b"x" * around + rb"\\\u0000" + b"y" * around + b'"}')
+    assert refusal.value.field == "a"
+    decode_object(b'{"a":"' + b"x" * around + rb"\\u0000" + b"y" * around + b'"}')
 
 
 def test_text_that_speaks_of_the_escape_is_no_nul() -> None:
