@@ -42,12 +42,33 @@ def require_json(content_type: str | None) -> None:
             raise UnsupportedMediaType("content-type: only the charset utf-8 is read")
 
 
-def decode_object(body: bytes | bytearray) -> dict[str, object]:
+def gathered(chunks: list[bytes]) -> bytes | memoryview:
+    """The chunks as one; the list is emptied.
+
+    Big ones are put together one by one, each given back when it is copied: to join 32 MiB
+    at once, or to let something grow to that, would keep the interpreter for 10 to 50 ms.
+    """
+    size = sum(map(len, chunks))
+    if size < SMALL:
+        return b"".join(chunks)
+    import numpy as np  # not for a start to wait for
+
+    whole = np.empty(size, np.uint8).data
+    chunks.reverse()
+    end = 0
+    while chunks:
+        chunk = chunks.pop()
+        begin, end = end, end + len(chunk)
+        whole[begin:end] = chunk
+    return whole
+
+
+def decode_object(body: bytes | memoryview) -> dict[str, object]:
     """The JSON object that `body` holds.
 
     Raises `InvalidRequest` naming a field or `body`, `TooLarge` for too many values.
     """
-    if body.startswith(BYTE_ORDER_MARK):  # noqa: FURB188 - it copies a bytearray in any case
+    if body[: len(BYTE_ORDER_MARK)] == BYTE_ORDER_MARK:
         body = body[len(BYTE_ORDER_MARK) :]
     if not body:
         raise InvalidRequest("body: is empty, a JSON object is needed", field="body")
@@ -60,7 +81,7 @@ def decode_object(body: bytes | bytearray) -> dict[str, object]:
     return value
 
 
-def _decoded_whole(body: bytes | bytearray) -> object:
+def _decoded_whole(body: bytes | memoryview) -> object:
     try:
         value: object = orjson.loads(body)
     except orjson.JSONDecodeError as error:
@@ -70,10 +91,10 @@ def _decoded_whole(body: bytes | bytearray) -> object:
     return value
 
 
-def _is_big(body: bytes | bytearray) -> bool:
-    if len(body) < SMALL:
-        return False
-    import numpy as np  # not for a start to wait for
+def _is_big(body: bytes | memoryview) -> bool:
+    if not SMALL <= len(body) < BIG:
+        return len(body) >= BIG
+    import numpy as np
 
     # Every value but the first follows one of these, where they are not part of a text.
     # numpy's comparison is several times as fast as `bytes.count` where bytes are frequent.
@@ -82,8 +103,8 @@ def _is_big(body: bytes | bytearray) -> bool:
     return len(body) + COST_OF_A_VALUE * values >= BIG
 
 
-def _holds_nul(body: bytes | bytearray) -> bool:
-    if len(body) < SMALL:
+def _holds_nul(body: bytes | memoryview) -> bool:
+    if isinstance(body, bytes) and len(body) < SMALL:
         return _NUL in body
     import numpy as np
 
