@@ -17,7 +17,6 @@ from typing import Self
 
 import structlog
 
-from llamaindex_reaktly import index_identity
 from llamaindex_reaktly.analysis import Analyzer
 from llamaindex_reaktly.domain import (
     DocumentKey,
@@ -32,7 +31,7 @@ from llamaindex_reaktly.domain import (
     StoredContent,
 )
 from llamaindex_reaktly.embeddings.catalogue import load_embedder
-from llamaindex_reaktly.embeddings.protocol import TextEmbedder
+from llamaindex_reaktly.embeddings.protocol import EmbedderIdentity, TextEmbedder
 from llamaindex_reaktly.errors import NotFound, ReaktlyError, StorageFull
 from llamaindex_reaktly.measurements import Distribution, distribution, split_stages
 from llamaindex_reaktly.purging import Purger
@@ -85,8 +84,7 @@ class KnowledgeBase:
     """The knowledge bases in one data directory. Close it when done.
 
     Opening creates the directory and migrates the registry; it loads no model, which
-    happens when the first search needs one. Raises `ConfigurationError` when the registry's
-    documents are indexed elsewhere; `take_over` says that they will be indexed again here.
+    happens when the first search needs one.
     """
 
     def __init__(
@@ -95,20 +93,12 @@ class KnowledgeBase:
         *,
         store: Store | None = None,
         embedder_loader: Callable[[str], TextEmbedder] | None = None,
-        take_over: bool = False,
     ) -> None:
         self.settings = settings
         self.data_dir = settings.data_dir.absolute()
         self.data_dir.mkdir(parents=True, exist_ok=True)
         self.registry = Registry(settings.registry_url)
-        if take_over:
-            index_identity.take_over(self.registry, settings)
-        try:
-            index_identity.require_own_index(self.registry, settings)
-        except ReaktlyError:
-            self.registry.close()
-            raise
-        self.store = store or EmbeddedStore(self.data_dir / "index")
+        self.store = store or _open_store(settings, self.registry)
         self.purger = Purger(self.registry, self.store)
         self.work_bell = self.registry.database.bell("work")
         self.done_bell = self.registry.database.bell("done")
@@ -397,6 +387,7 @@ class KnowledgeBase:
         self.close()
 
     def _require_store(self) -> None:
+        self.store.check()
         # Of a base that is there: to look for one that is not says nothing.
         self.store.count(self.registry.knowledge_bases.any_id() or "")
 
@@ -445,6 +436,21 @@ def _log_deletion(document_ids: Collection[str]) -> None:
     if log.is_enabled_for(logging.DEBUG):
         for document_id in document_ids:
             log.debug("document_deleted", document_id=document_id)
+
+
+def _open_store(settings: Settings, registry: Registry) -> Store:
+    if settings.store == "embedded":
+        return EmbeddedStore(settings.data_dir.absolute() / "index")
+    # Imported where it is used: the client takes half a second of processor time.
+    from llamaindex_reaktly.stores.weaviate_opening import open_weaviate
+
+    def identity_of(knowledge_base_id: str) -> EmbedderIdentity | None:
+        info = registry.knowledge_bases.find(knowledge_base_id)
+        if info is None or info.embedder_build is None or info.dimension is None:
+            return None
+        return EmbedderIdentity(info.embedder, info.embedder_build, info.dimension)
+
+    return open_weaviate(settings, identity_of)
 
 
 def models_directory(settings: Settings) -> Path:

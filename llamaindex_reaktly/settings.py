@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 from dotenv import dotenv_values
-from pydantic import Field, SecretStr, ValidationError, field_validator
+from pydantic import Field, SecretStr, ValidationError, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from llamaindex_reaktly.embeddings.catalogue import embedder_names
@@ -71,7 +71,35 @@ class Settings(BaseSettings):
     auto_create_knowledge_bases: bool = Field(
         default=True, description="Whether a first ingest creates its knowledge base."
     )
-    store: Literal["embedded"] = Field(default="embedded", description="Where nodes live.")
+    store: Literal["embedded", "weaviate"] = Field(
+        default="embedded", description="Where nodes live: in files here, or on a Weaviate server."
+    )
+    weaviate_url: str | None = Field(
+        default=None,
+        validate_default=True,
+        description="Where Weaviate answers, such as `http://127.0.0.1:8080`.",
+    )
+    weaviate_grpc_url: str | None = Field(
+        default=None, description="Where its gRPC answers; port 50051 of the same host if unset."
+    )
+    weaviate_api_key: SecretStr | None = Field(
+        default=None, description="Key that Weaviate wants, if it wants one."
+    )
+    weaviate_replication_factor: Annotated[int, Field(ge=1, le=16)] = Field(
+        default=1, description="Copies that a cluster keeps; for collections yet to be made."
+    )
+    weaviate_consistency: Literal["one", "quorum", "all"] = Field(
+        default="quorum", description="Copies that must answer a read or a write."
+    )
+    weaviate_search_timeout_seconds: Annotated[float, Field(ge=0.1, le=10)] = Field(
+        default=5.0, description="After this long without an answer, a search is refused."
+    )
+    weaviate_write_timeout_seconds: Annotated[float, Field(ge=1, le=600)] = Field(
+        default=60.0, description="After this long, a batch is given up and sent again later."
+    )
+    weaviate_prefix: Annotated[str, Field(pattern=r"^[A-Z][A-Za-z0-9]{0,31}$")] = Field(
+        default="Reaktly", description="Begins the names of our collections on the server."
+    )
     embedder: str = Field(default="minilm", description="Embedder of new knowledge bases.")
     log_format: Literal["auto", "json", "console"] = Field(
         default="auto", description="`auto` is colour on a terminal and JSON elsewhere."
@@ -98,6 +126,16 @@ class Settings(BaseSettings):
     metrics_token: SecretStr | None = Field(
         default=None, description="When set, `/metrics` wants it as a bearer token."
     )
+
+    @field_validator("weaviate_url", "weaviate_grpc_url")
+    @classmethod
+    def _require_address(cls, value: str | None, info: ValidationInfo) -> str | None:
+        if value is None:
+            if info.field_name == "weaviate_url" and info.data.get("store") == "weaviate":
+                raise ValueError("is needed where REAKTLY_STORE is weaviate")
+        elif not value.startswith(("http://", "https://")):
+            raise ValueError("must be an address such as http://127.0.0.1:8080")
+        return value
 
     @field_validator("port", mode="before")
     @classmethod

@@ -33,6 +33,9 @@ def test_the_command_line_wins_over_the_environment_and_that_over_the_file(
         ("REAKTLY_PORT", "70000", "65535"),
         ("REAKTLY_STORE", "postgres", "embedded"),
         ("REAKTLY_WORKERS", "many", "integer"),
+        ("REAKTLY_WEAVIATE_URL", "weaviate:8080", "http://"),
+        ("REAKTLY_WEAVIATE_GRPC_URL", "grpc://weaviate", "http://"),
+        ("REAKTLY_WEAVIATE_CONSISTENCY", "most", "quorum"),
         ("REAKTLY_LOG_FORMAT", "xml", "console"),
         ("REAKTLY_EMBEDDER", "word2vec", "minilm"),
     ],
@@ -45,6 +48,14 @@ def test_a_wrong_value_is_named_with_what_it_may_be(
         load_settings()
     assert name in caught.value.message
     assert words in caught.value.message
+
+
+def test_weaviate_needs_an_address(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("REAKTLY_STORE", "weaviate")
+    with pytest.raises(ConfigurationError, match="REAKTLY_WEAVIATE_URL: is needed"):
+        load_settings()
+    monkeypatch.setenv("REAKTLY_WEAVIATE_URL", "http://127.0.0.1:8080")
+    assert load_settings().store == "weaviate"
 
 
 def test_a_secret_does_not_show_in_the_settings(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -49,7 +49,7 @@ from llamaindex_reaktly.ingestion.preparation import PreparedDocument, PreparedN
 from llamaindex_reaktly.ingestion.presence import Presence
 from llamaindex_reaktly.ingestion.pulse import Pulse
 from llamaindex_reaktly.knowledge_base import KnowledgeBase, models_directory
-from llamaindex_reaktly.registry.ingestion_queue import MAX_ATTEMPTS, Claim, Verdict
+from llamaindex_reaktly.registry.ingestion_queue import MAX_ATTEMPTS, Claim, Replaced, Verdict
 from llamaindex_reaktly.settings import Settings
 
 log = structlog.get_logger(__name__)
@@ -64,6 +64,8 @@ EMBEDDING_SECONDS = 600.0
 # How long an idle worker trusts the doorbell alone before it looks for itself: work that
 # nobody rang for is that of a worker which died, and of other machines.
 LOOK_SECONDS = 5.0
+# Longer than any search takes, its repetitions for more candidates included.
+REPLACED_GRACE_SECONDS = 30.0
 
 # Something is wrong with one knowledge base alone, and will be the next time.
 OF_ONE_BASE = (ConfigurationError, EmbedderMismatch, NotFound)
@@ -170,7 +172,6 @@ class Worker:
         self._ahead: Future[_Batch | None] | None = None
         self._settling: Future[None] | None = None
         self._pause = 0.0
-        self._next_look = 0.0
 
     def run(self) -> None:
         """Work until `stop` is called; what is claimed then is finished or given back."""
@@ -179,7 +180,6 @@ class Worker:
             while not self._stopping.is_set() and not self._parsing.is_lost:
                 try:
                     self._give_back_what_is_owed()
-                    self._take_from_the_dead()
                     if (apart := self._take_apart()) is not None:
                         self._finish_apart(apart)
                         continue
@@ -499,6 +499,7 @@ class Worker:
                     "documents_indexed": len(verdicts) - failed,
                     "documents_failed": failed,
                 },
+                older_are_kept=not self._store.replaces_at_once,
             )
             self._journal.settled(verdicts, fallen, started)
             self._clean_up(fallen)
@@ -510,7 +511,9 @@ class Worker:
     def _write_base(self, knowledge_base_id: str, ready: list[PreparedDocument]) -> list[Verdict]:
         """Write documents of one base; none has a verdict when its store is away."""
         try:
-            self._store.replace(knowledge_base_id, [p.replacement() for p in ready])
+            self._store.replace(
+                knowledge_base_id, [p.replacement() for p in ready], keep_older=True
+            )
         except OF_ONE_BASE as error:
             return [Verdict(p.claim, error=error.message) for p in ready]
         except ReaktlyError as error:
@@ -549,6 +552,24 @@ class Worker:
                     self._queue.mark_purged(document_ids)
             except ReaktlyError as error:
                 self._put_off(knowledge_base_id, [], error)
+        if not self._store.replaces_at_once:
+            self._remove_replaced()
+
+    def _remove_replaced(self) -> None:
+        """Remove versions from the index that no search still wants."""
+        by_base: dict[str, list[Replaced]] = {}
+        for one in self._queue.replaced(REPLACED_GRACE_SECONDS):
+            by_base.setdefault(one.knowledge_base_id, []).append(one)
+        for knowledge_base_id, replaced in by_base.items():
+            if knowledge_base_id in self._breaker.away():
+                continue
+            # In order of time, so that the last one of a document counts.
+            successors = {one.document_id: one.successor for one in replaced}
+            try:
+                self._store.delete_older(knowledge_base_id, successors)
+                self._queue.forget_replaced(replaced)
+            except ReaktlyError as error:
+                self._put_off(knowledge_base_id, [], error)
 
     def _release(
         self, claims: Sequence[Claim], reason: str | None = None, *, at_fault: bool = False
@@ -563,16 +584,6 @@ class Worker:
             self._owed.append(_Debt(claims, reason, at_fault))
             raise
         self._in_flight.remove(claims)
-
-    def _take_from_the_dead(self) -> None:
-        """Take back, now and then, what workers of this data directory died over."""
-        if time.monotonic() < self._next_look:
-            return
-        self._next_look = time.monotonic() + LOOK_SECONDS
-        for dead in self._presence.dead():
-            taken_back = self._queue.reclaim(dead.owner, crashed=dead.crashed)
-            self._knowledge_base.registry.workers.forget(dead.owner)
-            log.warning("worker_lost", crashed=dead.crashed, documents=taken_back)
 
     def _give_back_what_is_owed(self) -> None:
         for _ in range(len(self._owed)):
@@ -594,6 +605,12 @@ class Worker:
             self._give_back_what_is_owed()
 
     def _rest(self) -> None:
+        for dead in self._presence.dead():
+            taken_back = self._queue.reclaim(dead.owner, crashed=dead.crashed)
+            self._knowledge_base.registry.workers.forget(dead.owner)
+            log.warning("worker_lost", crashed=dead.crashed, documents=taken_back)
+            if taken_back:
+                return
         self._purge_deleted()
         for reason in self._breaker.away().values():
             self._pulse.pause(reason)

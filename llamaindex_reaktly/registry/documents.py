@@ -33,7 +33,13 @@ from llamaindex_reaktly.domain import (
 )
 from llamaindex_reaktly.errors import Conflict, InvalidRequest, NotFound
 from llamaindex_reaktly.registry.database import Database
-from llamaindex_reaktly.registry.schema import UNFINISHED, documents, payloads
+from llamaindex_reaktly.registry.schema import (
+    UNFINISHED,
+    documents,
+    payloads,
+    replaced_versions,
+    replacement_clock,
+)
 
 # Bound parameters of one statement: SQLite's limit is 250,000, PostgreSQL's 65,535.
 IDS_PER_STATEMENT = 2_000
@@ -399,10 +405,62 @@ class Documents:
         rows = self._database.look_up(_VISIBLE, ids=list(document_ids))
         return dict(rows)
 
+    def replacement_clock(self) -> int:
+        """The tick at which a search begins, to ask `live_versions` with what it found."""
+        ((tick,),) = self._database.look_up(_CLOCK)
+        return int(tick)
+
+    def live_versions(self, document_ids: Collection[str], tick: int) -> Mapping[str, int]:
+        """The one version of each document that a search which began at that tick may show.
+
+        A version that has replaced it since is not shown to that search, which may have
+        found a part of it. Documents without any are left out.
+        """
+        if not document_ids:
+            return {}
+        live = {}
+        later = {}
+        for document_id, version, since, lowest in self._database.look_up(
+            _LIVE, ids=list(document_ids)
+        ):
+            if since <= tick:
+                live[document_id] = version
+            else:
+                later[document_id] = lowest
+        if later:
+            rows = self._database.look_up(_REPLACED, ids=list(later), tick=tick)
+            live |= {
+                document_id: version
+                for document_id, version in rows
+                if version >= later[document_id]
+            }
+        return live
+
 
 _VISIBLE = sa.select(documents.c.document_id, documents.c.visible_from).where(
     documents.c.document_id.in_(sa.bindparam("ids", expanding=True)),
     documents.c.state != DocumentState.DELETED,
+)
+
+
+_CLOCK = sa.select(replacement_clock.c.tick)
+
+_LIVE = sa.select(
+    documents.c.document_id,
+    documents.c.indexed_version,
+    documents.c.live_since,
+    documents.c.visible_from,
+).where(
+    documents.c.document_id.in_(sa.bindparam("ids", expanding=True)),
+    documents.c.state != DocumentState.DELETED,
+    documents.c.indexed_version.is_not(None),
+)
+
+_REPLACED = sa.select(replaced_versions.c.document_id, replaced_versions.c.version).where(
+    replaced_versions.c.document_id.in_(sa.bindparam("ids", expanding=True)),
+    replaced_versions.c.version.is_not(None),
+    replaced_versions.c.live_since <= sa.bindparam("tick"),
+    replaced_versions.c.live_until > sa.bindparam("tick"),
 )
 
 

@@ -15,7 +15,14 @@ import structlog
 from llamaindex_reaktly.domain import DocumentState, Origin, Outcome, SourceDocument
 from llamaindex_reaktly.registry.database import Database
 from llamaindex_reaktly.registry.documents import document_of
-from llamaindex_reaktly.registry.schema import UNPURGED, counters, documents, payloads
+from llamaindex_reaktly.registry.schema import (
+    UNPURGED,
+    counters,
+    documents,
+    payloads,
+    replaced_versions,
+    replacement_clock,
+)
 from llamaindex_reaktly.settings import LONGEST_LEASE_SECONDS
 
 log = structlog.get_logger(__name__)
@@ -57,6 +64,16 @@ class Verdict:
     claim: Claim
     chunks: int = 0
     error: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Replaced:
+    """All versions before `successor` may leave the index, whose time was `live_until`."""
+
+    knowledge_base_id: str
+    document_id: str
+    live_until: int
+    successor: int
 
 
 _COUNTERS = sa.select(counters.c.name, counters.c.value)
@@ -278,8 +295,17 @@ class IngestionQueue:
 
         self._database.write(update)
 
-    def settle(self, verdicts: Sequence[Verdict], counts: Mapping[str, int]) -> list[Claim]:
+    def settle(
+        self,
+        verdicts: Sequence[Verdict],
+        counts: Mapping[str, int],
+        *,
+        older_are_kept: bool = False,
+    ) -> list[Claim]:
         """Record verdicts and add `counts` to the counters, in one transaction.
+
+        Where older versions are kept in the index, this is the moment at which searches
+        that begin show the new ones; the older ones are noted, to be removed later.
 
         Returns the claims whose fence had fallen: a newer version or a delete came in
         between, or the lease ran out. Of those, nothing was recorded.
@@ -288,9 +314,12 @@ class IngestionQueue:
         def update(connection: sa.Connection) -> list[Claim]:
             now = self._database.now(connection)
             fallen = []
+            tick = _next_tick(connection) if older_are_kept else None
+            before = {} if tick is None else _indexed_versions(connection, verdicts)
             for verdict in verdicts:
                 claim = verdict.claim
                 failed = verdict.error is not None
+                indexed = before.get(claim.document_id, (None, 0))
                 values: dict[str, object] = {
                     "state": DocumentState.FAILED if failed else DocumentState.COMPLETED,
                     "last_outcome": Outcome.FAILED if failed else Outcome.INDEXED,
@@ -301,6 +330,8 @@ class IngestionQueue:
                 }
                 if not failed:
                     values |= {"indexed_version": claim.version, "chunks": verdict.chunks}
+                    if tick is not None and indexed[0] != claim.version:
+                        values["live_since"] = tick
                 done = connection.execute(
                     sa.update(documents)
                     .where(
@@ -313,6 +344,9 @@ class IngestionQueue:
                 )
                 if not done.rowcount:
                     fallen.append(claim)
+                if tick is not None and not failed:
+                    is_done = bool(done.rowcount)
+                    _note_replaced(connection, claim, indexed, tick, now, done=is_done)
             self._database.count_on_commit(counts)
             self._database.ring_on_commit("done")
             return fallen
@@ -410,6 +444,43 @@ class IngestionQueue:
 
         self._database.write(update, document_ids)
 
+    def replaced(self, grace_seconds: float, limit: int = 500) -> list[Replaced]:
+        """Versions whose last searches ended, if none takes longer than the grace."""
+        with self._database.read() as connection:
+            now = self._database.now(connection)
+            rows = connection.execute(
+                sa.select(
+                    replaced_versions.c.knowledge_base_id,
+                    replaced_versions.c.document_id,
+                    replaced_versions.c.live_until,
+                    replaced_versions.c.successor,
+                )
+                .where(
+                    sa.or_(
+                        replaced_versions.c.replaced_at < now - grace_seconds,
+                        # The clock was set back since.
+                        replaced_versions.c.replaced_at > now + LONGEST_LEASE_SECONDS,
+                    )
+                )
+                .order_by(replaced_versions.c.replaced_at)
+                .limit(limit)
+            )
+            return [Replaced(*row) for row in rows]
+
+    def forget_replaced(self, removed: Collection[Replaced]) -> None:
+        """Record that the index holds no version older than these ones' successors."""
+
+        def update(connection: sa.Connection) -> None:
+            for one in removed:
+                connection.execute(
+                    sa.delete(replaced_versions).where(
+                        replaced_versions.c.document_id == one.document_id,
+                        replaced_versions.c.live_until == one.live_until,
+                    )
+                )
+
+        self._database.write(update)
+
     def count(self, counts: Mapping[str, int]) -> None:
         """Add to the counters."""
         self._database.write(lambda _: self._database.count_on_commit(counts))
@@ -438,3 +509,54 @@ def _lease_is_over(now: float) -> sa.ColumnElement[bool]:
     """
     until = documents.c.lease_until
     return sa.or_(until < now, until > now + LONGEST_LEASE_SECONDS)
+
+
+def _next_tick(connection: sa.Connection) -> int:
+    tick: int = connection.execute(
+        sa.update(replacement_clock)
+        .values(tick=replacement_clock.c.tick + 1)
+        .returning(replacement_clock.c.tick)
+    ).scalar_one()
+    return tick
+
+
+def _indexed_versions(
+    connection: sa.Connection, verdicts: Sequence[Verdict]
+) -> dict[str, tuple[int | None, int]]:
+    """The version that is live of each document, and since which tick."""
+    query = sa.select(
+        documents.c.document_id, documents.c.indexed_version, documents.c.live_since
+    ).where(documents.c.document_id.in_([verdict.claim.document_id for verdict in verdicts]))
+    return {row[0]: (row[1], row[2]) for row in connection.execute(query)}
+
+
+def _note_replaced(
+    connection: sa.Connection,
+    claim: Claim,
+    before: tuple[int | None, int],
+    tick: int,
+    now: float,
+    *,
+    done: bool,
+) -> None:
+    """Note what the claim's version replaced, or that it came too late to replace anything."""
+    version, since = before
+    successor = claim.version
+    if not done:
+        # Written into the index by a worker that had lost it: of no use to any search.
+        if version is None or version <= claim.version:
+            return
+        successor, version = version, None
+    elif version == claim.version or (version is None and claim.version == 1):
+        return
+    connection.execute(
+        sa.insert(replaced_versions).values(
+            document_id=claim.document_id,
+            live_until=tick,
+            live_since=since,
+            version=version,
+            successor=successor,
+            knowledge_base_id=claim.document.key.knowledge_base_id,
+            replaced_at=now,
+        )
+    )

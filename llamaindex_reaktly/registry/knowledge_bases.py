@@ -12,7 +12,12 @@ from llamaindex_reaktly.embeddings.protocol import EmbedderIdentity
 from llamaindex_reaktly.errors import Conflict, EmbedderMismatch, NotFound
 from llamaindex_reaktly.registry.database import Database
 from llamaindex_reaktly.registry.documents import IDS_PER_STATEMENT
-from llamaindex_reaktly.registry.schema import documents, knowledge_bases, payloads
+from llamaindex_reaktly.registry.schema import (
+    documents,
+    knowledge_bases,
+    payloads,
+    replaced_versions,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,6 +172,11 @@ class KnowledgeBases:
             connection.execute(sa.delete(documents).where(documents.c.document_id.in_(ids)))
             if len(ids) == IDS_PER_STATEMENT:
                 return False
+            connection.execute(
+                sa.delete(replaced_versions).where(
+                    replaced_versions.c.knowledge_base_id == knowledge_base_id
+                )
+            )
             connection.execute(
                 sa.delete(knowledge_bases).where(
                     knowledge_bases.c.knowledge_base_id == knowledge_base_id

@@ -61,6 +61,9 @@ documents = sa.Table(
     sa.Column("visible_from", sa.BigInteger, nullable=False),
     # What became of it.
     sa.Column("indexed_version", sa.BigInteger),
+    # The tick of the replacement clock since which that version is the one to show; only
+    # where the store does not replace at once.
+    sa.Column("live_since", sa.BigInteger, nullable=False, server_default="0"),
     sa.Column("chunks", sa.Integer),
     sa.Column("last_outcome", sa.Text),
     sa.Column("error", sa.Text),
@@ -94,6 +97,29 @@ documents = sa.Table(
     sa.Index(
         "ix_documents_unpurged", "document_id", sqlite_where=UNPURGED, postgresql_where=UNPURGED
     ),
+)
+
+# Versions that were live until a tick of the replacement clock, and whose nodes may still
+# be in the index for searches that began before it. None: nothing was.
+replaced_versions = sa.Table(
+    "replaced_versions",
+    metadata,
+    sa.Column("document_id", sa.Text, primary_key=True),
+    sa.Column("live_until", sa.BigInteger, primary_key=True, autoincrement=False),
+    sa.Column("live_since", sa.BigInteger, nullable=False),
+    sa.Column("version", sa.BigInteger),
+    sa.Column("successor", sa.BigInteger, nullable=False),
+    sa.Column("knowledge_base_id", sa.Text, nullable=False),
+    sa.Column("replaced_at", sa.Double, nullable=False),
+    sa.Index("ix_replaced_versions_replaced_at", "replaced_at"),
+)
+
+# One row: how often versions took the place of others.
+replacement_clock = sa.Table(
+    "replacement_clock",
+    metadata,
+    sa.Column("id", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("tick", sa.BigInteger, nullable=False),
 )
 
 # One row for each document that is not deleted.
@@ -141,11 +167,4 @@ counters = sa.Table(
     metadata,
     sa.Column("name", _ID, primary_key=True),
     sa.Column("value", sa.BigInteger, nullable=False),
-)
-
-properties = sa.Table(
-    "properties",
-    metadata,
-    sa.Column("name", sa.Text, primary_key=True),
-    sa.Column("value", sa.Text, nullable=False),
 )

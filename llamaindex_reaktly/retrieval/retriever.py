@@ -34,6 +34,14 @@ class Visibility(Protocol):
         """The lowest version of each document that may be shown; absent: none."""
         ...
 
+    def replacement_clock(self) -> int:
+        """The tick at which a search begins."""
+        ...
+
+    def live_versions(self, document_ids: Collection[str], tick: int) -> Mapping[str, int]:
+        """The version of each document to show to a search that began then; absent: none."""
+        ...
+
 
 class Retriever:
     """Answers searches from a store, showing only what the registry calls visible."""
@@ -68,6 +76,8 @@ class Retriever:
             languages = self._store.languages(request.knowledge_base_id)
             terms = self._query_terms(request.query, languages)
         candidates = max(MIN_CANDIDATES, 4 * wanted)
+        # Read before the store is: what it finds then is at least as new.
+        tick = None if self._store.replaces_at_once else self._visibility.replacement_clock()
         while True:
             query = StoreQuery(vector, terms, request.filters, candidates)
             with span("search.store"):
@@ -75,7 +85,7 @@ class Retriever:
             with span("search.rank"):
                 ranked = rank(found, request.mode)
             with span("search.visibility"):
-                documents = self._visible(ranked, wanted)
+                documents = self._visible(ranked, wanted, tick)
             # Documents of many nodes, or ones just deleted, may leave too few: ask for more,
             # as long as a leg was cut off rather than exhausted.
             if len(documents) >= wanted or len(found) < candidates:
@@ -101,19 +111,31 @@ class Retriever:
 
         return vector
 
-    def _visible(self, documents: Sequence[RankedDocument], wanted: int) -> list[RankedDocument]:
-        """The first `wanted` documents that may be shown, or all if there are fewer."""
+    def _visible(
+        self, documents: Sequence[RankedDocument], wanted: int, tick: int | None
+    ) -> list[RankedDocument]:
+        """The first `wanted` documents that may be shown, or all if there are fewer.
+
+        A store that replaces at once has one version of each, which may be newer than the
+        registry knows yet; of several, the one that was live at the `tick` is shown.
+        """
         visible: dict[str, RankedDocument] = {}
         # Asking about all candidates costs more than most pages need: a few beyond the
         # page, and on only when so many were hidden.
         step = wanted + SPARE_DOCUMENTS
         for start in range(0, len(documents), step):
             some = documents[start : start + step]
-            allowed = self._visibility.visible_from({_first(d).document.document_id for d in some})
+            ids = {_first(d).document.document_id for d in some}
+            if tick is None:
+                allowed = self._visibility.visible_from(ids)
+            else:
+                allowed = self._visibility.live_versions(ids, tick)
             for ranked in some:
                 document = _first(ranked).document
-                lowest = allowed.get(document.document_id)
-                if lowest is not None and document.version >= lowest:
+                version = allowed.get(document.document_id)
+                if version is None or document.version < version:
+                    continue
+                if tick is None or document.version == version:
                     visible.setdefault(document.document_id, ranked)
             if len(visible) >= wanted:
                 break

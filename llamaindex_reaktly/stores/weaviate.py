@@ -18,7 +18,7 @@ from weaviate.classes.query import Filter as ServerFilter
 from weaviate.exceptions import WeaviateBaseError
 
 from llamaindex_reaktly.embeddings.protocol import EmbedderIdentity
-from llamaindex_reaktly.errors import EmbedderMismatch
+from llamaindex_reaktly.errors import EmbedderMismatch, Unavailable
 from llamaindex_reaktly.stores import weaviate_counts, weaviate_tenant
 from llamaindex_reaktly.stores.protocol import (
     Candidate,
@@ -138,10 +138,12 @@ class WeaviateStore(Store):
                 return  # an index without a single node
             home = await self._made(knowledge_base_id, *dimensions)
 
-        async def write(tenant: Tenant) -> None:
+        async def write(tenant: Tenant) -> bool:
             await self._write(tenant, knowledge_base_id, replacements, keep_older=keep_older)
+            return True
 
-        await self._on_tenant(knowledge_base_id, write, otherwise=None)
+        if not await self._on_tenant(knowledge_base_id, write, otherwise=False):
+            raise Unavailable("the knowledge base's index was dropped meanwhile")
 
     async def _write(
         self,

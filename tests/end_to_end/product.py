@@ -151,6 +151,7 @@ class Product:
         self._environment = {
             name: value for name, value in os.environ.items() if not name.startswith("REAKTLY_")
         } | {"REAKTLY_DATA_DIR": str(self.data_dir), **environment}
+        self.keeps_the_index = environment.get("REAKTLY_STORE", "embedded") == "embedded"
         self._directory = directory
         self._key: str | None = None
         self._server: subprocess.Popen[bytes] | None = None
@@ -199,28 +200,6 @@ class Product:
             time.sleep(0.05)
         raise AssertionError(f"not ready within {READY_WITHIN} s: {self.log()}")
 
-    def kill(self) -> None:
-        """End the server without a word, and with it the worker that it started."""
-        assert self._server is not None
-        for pid in [self._server.pid, *self.workers()]:
-            os.kill(pid, signal.SIGKILL)
-        self._server.wait()
-        self.close_connections()
-
-    def workers(self) -> list[int]:
-        """The processes that the server started (Linux)."""
-        assert self._server is not None
-        return [
-            int(child)
-            for tasks in Path(f"/proc/{self._server.pid}/task").glob("*/children")
-            for child in tasks.read_text().split()
-        ]
-
-    def close_connections(self) -> None:
-        """Have each client connect anew."""
-        for client in self._clients:
-            client.close()
-
     def worker(self) -> subprocess.Popen[bytes]:
         """The `reaktly worker` beside the server; started when none runs."""
         if self._worker is None or self._worker.poll() is not None:
@@ -246,7 +225,8 @@ class Product:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        self.close_connections()
+        for client in self._clients:
+            client.close()
         self.stop_worker()
         if self._server is not None:
             _stop(self._server)

@@ -1,7 +1,7 @@
 """From an accepted document to a search answer, on real parts."""
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -33,6 +33,24 @@ KEY = DocumentKey("kb", "integration:int", "a")
 DOCUMENT = SourceDocument(
     KEY, SourceType.ARTICLE, "Espresso machines", "Descale the boiler with citric acid monthly."
 )
+
+
+@pytest.fixture
+def settings(tmp_path: Path, database_url: str | None) -> Settings:
+    return Settings(data_dir=tmp_path / "data", database_url=database_url)
+
+
+@pytest.fixture
+def knowledge_base(settings: Settings) -> Iterator[KnowledgeBase]:
+    with KnowledgeBase(settings) as knowledge_base:
+        yield knowledge_base
+
+
+@pytest.fixture
+def worker(settings: Settings, knowledge_base: KnowledgeBase) -> Iterator[Worker]:
+    worker = Worker(settings, knowledge_base)
+    yield worker
+    worker.close()
 
 
 def search(
@@ -344,8 +362,10 @@ def test_a_big_page_does_not_keep_an_urgent_document_waiting(
     store = knowledge_base.store
     original = store.replace
 
-    def recording(knowledge_base_id: str, replacements: list[Replacement]) -> None:
-        original(knowledge_base_id, replacements)
+    def recording(
+        knowledge_base_id: str, replacements: list[Replacement], *, keep_older: bool
+    ) -> None:
+        original(knowledge_base_id, replacements, keep_older=keep_older)
         finished.extend(r.document.external_id for r in replacements)
 
     store.replace = recording  # type: ignore[method-assign,assignment]

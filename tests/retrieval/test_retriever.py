@@ -4,6 +4,7 @@ import threading
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import cast
 
@@ -26,6 +27,8 @@ from llamaindex_reaktly.stores.protocol import (
 class OneLeg:
     """A store of one-node documents that match the better the lower their number."""
 
+    replaces_at_once = True
+
     def __init__(self, documents: int, version: int = 1) -> None:
         self._found = [_candidate(number, version) for number in range(documents)]
 
@@ -47,6 +50,13 @@ class Registry:
     def visible_from(self, document_ids: Collection[str]) -> Mapping[str, int]:
         self.asked += len(document_ids)
         return {i: self._lowest for i in document_ids if i not in self._hidden}
+
+    def replacement_clock(self) -> int:
+        return 7
+
+    def live_versions(self, document_ids: Collection[str], tick: int) -> Mapping[str, int]:
+        assert tick == 7
+        return self.visible_from(document_ids)
 
 
 def _candidate(number: int, version: int) -> Candidate:
@@ -175,3 +185,25 @@ def test_the_registry_is_asked_about_little_more_than_the_page() -> None:
     registry = Registry()
     search(OneLeg(100), registry, limit=10)
     assert registry.asked < 20
+
+
+class TwoVersions(OneLeg):
+    """A store that replaces a document step by step: the newer version matches better."""
+
+    replaces_at_once = False
+
+    def __init__(self) -> None:
+        newer, older = _candidate(0, version=3), _candidate(1, version=2)
+        same = replace(older.document, document_id=newer.document.document_id)
+        self._found = [newer, replace(older, document=same)]
+
+
+def test_of_two_versions_the_one_that_was_live_when_the_search_began_is_shown() -> None:
+    request = SearchRequest("kb", "word", limit=5, mode=SearchMode.TEXT)
+    for live in (2, 3):
+        with retriever_of(TwoVersions(), Registry(lowest=live)) as retriever:
+            assert [hit.version for hit in retriever.search(request, None).hits] == [live]
+
+
+def test_a_version_that_the_registry_does_not_know_yet_is_shown_where_it_replaced_at_once() -> None:
+    assert search(OneLeg(1, version=3), Registry(lowest=2), limit=1) == ["doc_0"]
