@@ -19,7 +19,7 @@ from torture.schedule import MODES
 from torture.workload import Reader
 
 # Without a fault any more, so long may what waits take.
-SETTLED_WITHIN = 150.0
+SETTLED_WITHIN = 300.0
 PURGED_WITHIN = 90.0
 THREADS = 3
 # Deaths of a worker that one document may be the cause of before it is given up.

@@ -80,12 +80,10 @@ def storm(
 
 def _carry_out(fleet: Fleet, kill: Kill) -> None:
     apis = _chosen(fleet.apis, kill)
-    if fleet.shape.workers:
-        pids = [process.pid for process in _chosen(fleet.workers, kill) if process.is_alive]
-    else:
-        pids = [pid for api in apis for pid in children_of(api.pid)]
     if kill.target is not Target.API:
-        for pid in pids:
+        for worker in _chosen(fleet.workers, kill):
+            worker.kill()
+        for pid in (pid for api in apis for pid in children_of(api.pid)):
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
     if kill.target is not Target.WORKER:
