@@ -48,8 +48,6 @@ log = structlog.get_logger(__name__)
 
 INTEGRATION_PREFIX = "integration:"
 
-# Before a worker has measured anything: seconds to make one document searchable.
-DEFAULT_SECONDS_PER_DOCUMENT = 0.25
 SETTLED_STATES = frozenset({DocumentState.COMPLETED, DocumentState.FAILED, DocumentState.DELETED})
 # Upper bounds of the writes that share a commit.
 COMMIT_SIZE_BOUNDS = (1, 2, 4, 8, 16, 32, 64, 128, math.inf)
@@ -232,14 +230,8 @@ class KnowledgeBase:
 
     def estimate_seconds(self, documents: int) -> float:
         """How long until so many more documents are searchable, by the measured rate."""
-        return max(documents, self.registry.queue.unsettled()) * self.seconds_per_document()
-
-    def seconds_per_document(self) -> float:
-        """What a document costs one worker, measured since the registry was made."""
-        counters = self.registry.queue.counters()
-        if not (indexed := counters.get("documents_indexed", 0)):
-            return DEFAULT_SECONDS_PER_DOCUMENT
-        return counters.get("busy_milliseconds", 0) / 1000 / indexed
+        queue = self.registry.queue
+        return max(documents, queue.unsettled()) * queue.seconds_per_document()
 
     def wait_until_settled(
         self, document_ids: Collection[str], timeout: float

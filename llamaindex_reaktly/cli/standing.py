@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from llamaindex_reaktly.cli.knowledge_bases import STATE_NAMES
-from llamaindex_reaktly.cli.opening import open_knowledge_base
+from llamaindex_reaktly.cli.opening import open_registry
 from llamaindex_reaktly.cli.output import (
     print_json,
     print_line,
@@ -17,7 +17,7 @@ from llamaindex_reaktly.cli.parameters import AsJson, OptionalKnowledgeBaseId
 from llamaindex_reaktly.domain import DocumentState, DocumentStatus
 
 if TYPE_CHECKING:
-    from llamaindex_reaktly.knowledge_base import KnowledgeBase
+    from llamaindex_reaktly.registry.registry import Registry
     from llamaindex_reaktly.registry.standing import BaseStanding, Reason
     from llamaindex_reaktly.registry.workers import WorkerSign
 
@@ -105,10 +105,11 @@ class _Report:
 
 def status(knowledge_base_id: OptionalKnowledgeBaseId = None, as_json: AsJson = False) -> None:
     """Tell what is searchable, what waits and for what, what failed and what to do about it."""
-    with open_knowledge_base() as knowledge_base:
+    # The registry alone: this is asked most when the store or the model is away.
+    with open_registry() as registry:
         if knowledge_base_id is not None:
-            knowledge_base.registry.knowledge_bases.get(knowledge_base_id)
-        report = _report(knowledge_base, knowledge_base_id)
+            registry.knowledge_bases.get(knowledge_base_id)
+        report = _report(registry, knowledge_base_id)
     if as_json:
         print_json(_as_json(report))
     elif report.bases:
@@ -117,8 +118,7 @@ def status(knowledge_base_id: OptionalKnowledgeBaseId = None, as_json: AsJson = 
         print_line("There is no knowledge base yet; `reaktly kb create ID` makes one.")
 
 
-def _report(knowledge_base: "KnowledgeBase", knowledge_base_id: str | None) -> _Report:
-    registry = knowledge_base.registry
+def _report(registry: "Registry", knowledge_base_id: str | None) -> _Report:
     reasons = registry.standing.reasons(DocumentState.FAILED, knowledge_base_id)
     examples = {
         document.document_id: document
@@ -129,7 +129,7 @@ def _report(knowledge_base: "KnowledgeBase", knowledge_base_id: str | None) -> _
         waiting_reasons=registry.standing.reasons(DocumentState.QUEUED, knowledge_base_id),
         failures=[_Failure(reason, examples.get(reason.example_id)) for reason in reasons],
         workers=registry.workers.all(),
-        seconds_per_document=knowledge_base.seconds_per_document(),
+        seconds_per_document=registry.queue.seconds_per_document(),
     )
 
 

@@ -29,6 +29,8 @@ log = structlog.get_logger(__name__)
 
 # A document whose worker died this often without a verdict is taken for the cause.
 MAX_ATTEMPTS = 3
+# Before a worker has measured anything: seconds to make one document searchable.
+DEFAULT_SECONDS_PER_DOCUMENT = 0.25
 # So often it may be in the hands of one that is killed: by its operator, most likely, but
 # whatever makes the system end all of us for want of memory must end one day, too.
 MAX_KILLS = 10
@@ -488,6 +490,13 @@ class IngestionQueue:
     def counters(self) -> dict[str, int]:
         """All counters since the registry was made."""
         return dict(self._database.look_up(_COUNTERS))
+
+    def seconds_per_document(self) -> float:
+        """What a document costs one worker, measured since the registry was made."""
+        counters = self.counters()
+        if not (indexed := counters.get("documents_indexed", 0)):
+            return DEFAULT_SECONDS_PER_DOCUMENT
+        return counters.get("busy_milliseconds", 0) / 1000 / indexed
 
     def unsettled(self) -> int:
         """How many documents wait or are worked on, in all knowledge bases."""
