@@ -27,7 +27,7 @@ from numpy.typing import NDArray
 
 from benchmarks.relevance import auc
 from demo.content import load_documents
-from llamaindex_reaktly.domain import SearchMode, SearchRequest
+from llamaindex_reaktly.domain import SearchMode, SearchRequest, SourceDocument
 from llamaindex_reaktly.ingestion.worker import Worker
 from llamaindex_reaktly.knowledge_base import KnowledgeBase
 from llamaindex_reaktly.retrieval.ranking import score
@@ -116,11 +116,16 @@ class _ListeningStore(EmbeddedStore):
 
 
 class Sample:
-    """The sample content, searchable."""
+    """Content that is searchable."""
 
     def __init__(self, knowledge_base: KnowledgeBase, store: _ListeningStore) -> None:
         self._knowledge_base = knowledge_base
         self._store = store
+
+    def evidence(self, question: Question) -> list[Candidate]:
+        """The nodes that a hybrid search ranks."""
+        self._knowledge_base.search(SearchRequest(KB, question.text, limit=ASKED_HITS))
+        return list(self._store.last.values())
 
     def ask(self, question: Question, mode: SearchMode) -> Answer:
         """Search as a caller does, and look up the score of each document's best node."""
@@ -140,19 +145,22 @@ class Sample:
         )
 
 
+def sample_documents() -> list[SourceDocument]:
+    """The sample content, as pushing it through the API would declare it."""
+    items = [
+        document.ingest_item(knowledge_base_id=KB, integration_id="demo")
+        for document in load_documents()
+    ]
+    return [IngestItem.model_validate_json(orjson.dumps(item)).document() for item in items]
+
+
 @contextmanager
-def indexed_sample(data_dir: Path) -> Iterator[Sample]:
-    """Index the sample content in an empty directory, with the product's own worker."""
+def indexed(data_dir: Path, documents: Sequence[SourceDocument]) -> Iterator[Sample]:
+    """Index documents in a directory, with the product's own worker."""
     settings = Settings(data_dir=data_dir)
     store = _ListeningStore(data_dir / "index")
     with KnowledgeBase(settings, store=store) as knowledge_base:
-        items = [
-            document.ingest_item(knowledge_base_id=KB, integration_id="demo")
-            for document in load_documents()
-        ]
-        knowledge_base.submit(
-            [IngestItem.model_validate_json(orjson.dumps(item)).document() for item in items]
-        )
+        knowledge_base.submit(documents)
         worker = Worker(settings, knowledge_base)
         try:
             worker.work_off_everything()
@@ -306,7 +314,7 @@ def main() -> int:
     questions = load_questions()
     with (
         tempfile.TemporaryDirectory() as directory,
-        indexed_sample(Path(directory)) as sample,
+        indexed(Path(directory), sample_documents()) as sample,
     ):
         for mode in SearchMode:
             print(report(mode, [sample.ask(question, mode) for question in questions]), end="\n\n")

@@ -11,14 +11,11 @@ shared data (`REAKTLY_BENCH_DATA`, `../shared/data` by default).
 import hashlib
 import json
 import os
-import shutil
-import subprocess
 import sys
-import tempfile
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from benchmarks.debian_pages import documentation_folder
 from benchmarks.results import DataAbsent
 from llamaindex_reaktly.content.charset import decode_html
 
@@ -91,46 +88,12 @@ def _find_folder() -> Path:
     named = os.environ.get("REAKTLY_BENCH_POSTGRESQL")
     if named:
         return Path(named)
-    cached = _cache_folder() / PACKAGE
-    for folder in (Path("/") / HTML_FOLDER, cached / HTML_FOLDER):
-        if folder.is_dir():
-            return folder
-    _fetch(cached)
-    return cached / HTML_FOLDER
-
-
-def _cache_folder() -> Path:
-    base = os.environ.get("XDG_CACHE_HOME")
-    return (Path(base) if base else Path.home() / ".cache") / "reaktly-benchmarks"
-
-
-def _fetch(destination: Path) -> None:
-    """Unpack Debian's package there, without installing it."""
-    tools = [shutil.which("apt-get"), shutil.which("dpkg-deb")]
-    how = (
-        f"unpack Debian's package {PACKAGE} and set REAKTLY_BENCH_POSTGRESQL to its folder "
-        f"{HTML_FOLDER}"
-    )
-    if not all(tools):
-        raise DataAbsent(f"the PostgreSQL pages are absent; {how}")
-    print(f"postgresql_pages: fetching {PACKAGE} with apt-get", file=sys.stderr, flush=True)
-    destination.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=destination.parent) as folder:
-        try:
-            _run(["apt-get", "download", PACKAGE], folder)
-            package = next(Path(folder).glob(f"{PACKAGE}_*.deb"))
-            _run(["dpkg-deb", "-x", str(package), str(Path(folder) / "unpacked")], folder)
-        except (subprocess.CalledProcessError, StopIteration) as error:
-            reason = getattr(error, "stderr", "") or "nothing was downloaded"
-            raise DataAbsent(
-                f"the PostgreSQL pages are absent and could not be fetched: "
-                f"{reason.strip().splitlines()[-1]} (is `apt-get update` needed?); or {how}"
-            ) from error
-        (Path(folder) / "unpacked").rename(destination)
-
-
-def _run(command: Sequence[str], folder: str) -> None:
-    subprocess.run(command, cwd=folder, capture_output=True, text=True, check=True)
+    try:
+        return documentation_folder(PACKAGE, HTML_FOLDER)
+    except DataAbsent as error:
+        raise DataAbsent(
+            f"{error}; or unpack it and set REAKTLY_BENCH_POSTGRESQL to its folder {HTML_FOLDER}"
+        ) from error
 
 
 def main() -> int:

@@ -58,6 +58,12 @@ _DEFINITION = re.compile(r"[-*+][ \t]+\*\*([^\n]{1,300}?)\*\*[ \t]*\n\s*")
 # A link is shown with its target, but the target says nothing about the passage, and its
 # dozens of tokens would crowd out the words that do. Each try ends at the next parenthesis.
 _LINK = re.compile(r"\[([^\[\]\n]*)\]\(https?://[^()\s]*(?:\([^()\s]*\)[^()\s]*)*\)")
+# Markdown's signs are tokens to the embedder and say nothing either: the line under a
+# table's header, quote signs and bullets, bold, code, and the bars between cells.
+_SIGNS = re.compile(
+    r"^[ \t>]*+\|[ \t:|\-]++$|^[ \t>]*+[-*+](?=[ \t])|^[ \t]*+>[ \t>]*+|\*\*|`++|\\?\|",
+    re.MULTILINE,
+)
 
 
 class Tokenizer(Protocol):
@@ -107,9 +113,9 @@ class _Piece:
 def embedding_text(title: str, headings: Sequence[str], text: str) -> str:
     """What is embedded for a passage: title, heading path and text, one a line.
 
-    Of links only the words: where they point is left out.
+    Of links only the words: where they point is left out, and so are Markdown's signs.
     """
-    text = _LINK.sub(r"\1", text)
+    text = _SIGNS.sub(" ", _LINK.sub(r"\1", text))
     context = embedding_context(title, headings, text)
     return f"{context}\n{text}" if context else text
 
@@ -187,7 +193,7 @@ class _Cutter:
         self._language = language
         # Same offsets as the source, with blanks where an encoded run is left out.
         self._masked, self._omissions = _without_encoded_rest(source)
-        embedded = _LINK.sub(_blank_target, self._masked)
+        embedded = _SIGNS.sub(_blanks, _LINK.sub(_blank_target, self._masked))
         self._token_starts = [start for start, _ in tokenizer.token_spans(embedded)]
 
     def chunks(self, headings: tuple[str, ...], blocks: Sequence[Block]) -> Iterator[Chunk]:
@@ -382,6 +388,10 @@ class _Cutter:
 def _blank_target(link: re.Match[str]) -> str:
     """A link's words at the place where they stand in it, and blanks for the rest."""
     return f" {link[1]}".ljust(len(link[0]))
+
+
+def _blanks(signs: re.Match[str]) -> str:
+    return " " * len(signs[0])
 
 
 def _without_encoded_rest(source: str) -> tuple[str, frozenset[int]]:

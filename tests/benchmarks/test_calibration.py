@@ -13,10 +13,11 @@ from benchmarks.calibrate_relevance import (
     fit,
     fit_answers,
     fitted_hits,
-    indexed_sample,
+    indexed,
     load_questions,
     log_loss,
     reliability,
+    sample_documents,
     shown_difference,
     top_relevances,
 )
@@ -30,7 +31,7 @@ SHOWN_TOLERANCE = 0.02
 
 @pytest.fixture(scope="module")
 def sample(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sample]:
-    with indexed_sample(tmp_path_factory.mktemp("sample") / "data") as sample:
+    with indexed(tmp_path_factory.mktemp("sample") / "data", sample_documents()) as sample:
         yield sample
 
 

@@ -74,7 +74,7 @@ def test_plain_text_is_not_read_as_markdown(tokenizer: Tokenizer) -> None:
 
 
 def test_a_table_is_cut_between_rows_and_repeats_its_header(tokenizer: Tokenizer) -> None:
-    rows = [f"| tool {i} | needs oil in spring |" for i in range(80)]
+    rows = [f"| tool {i} | needs oil in spring |" for i in range(120)]
     source = "\n".join(["| Name | Care |", "|-|-|", *rows])
     chunks = chunk_document(source, title="T", tokenizer=tokenizer)
     assert len(chunks) > 2
@@ -240,3 +240,24 @@ def test_a_link_is_shown_with_its_target_and_embedded_without(tokenizer: Tokeniz
     assert "Oil the shears in spring." in embedded
     assert "example.com" not in embedded
     assert len(linked) <= len(plain) + 1
+
+
+def test_markdowns_signs_are_shown_and_not_embedded(tokenizer: Tokenizer) -> None:
+    source = (
+        "> - **-t**: Instead of `x_y`, **oil**\n\n"
+        "| Name | Care |\n|:-|-:|\n| a\\|b | -5 |\n\n"
+        "```c\nint *p = a - b;\n```"
+    )
+    (chunk,) = chunk_document(source, title="", tokenizer=tokenizer)
+    assert chunk.text == source
+    words = "-t : Instead of x_y , oil Name Care a b -5 c int *p = a - b;"
+    assert embedding_text("", (), chunk.text).split() == words.split()
+
+
+def test_markdowns_signs_take_no_room_in_a_chunk(tokenizer: Tokenizer) -> None:
+    words = [f"word{i}" for i in range(600)]
+    bare = chunk_document("\n".join(words), title="T", tokenizer=tokenizer)
+    signed = chunk_document(
+        "\n".join(f"> **{word}** `" for word in words), title="T", tokenizer=tokenizer
+    )
+    assert len(signed) == len(bare)
