@@ -143,6 +143,7 @@ class _Batch(Generic[R]):
         self.accepted: dict[int, R] = {}
         self.refused: list[RefusedItem] = []
         for index, raw in enumerate(items):
+            items[index] = None  # given back one by one: 10,000 at once take their time
             try:
                 self.accepted[index] = model.model_validate(raw)
             except ValidationError as error:
