@@ -17,6 +17,7 @@ from typing import Self
 
 import structlog
 
+from llamaindex_reaktly import index_identity
 from llamaindex_reaktly.analysis import Analyzer
 from llamaindex_reaktly.domain import (
     DocumentKey,
@@ -82,7 +83,8 @@ class KnowledgeBase:
     """The knowledge bases in one data directory. Close it when done.
 
     Opening creates the directory and migrates the registry; it loads no model, which
-    happens when the first search needs one.
+    happens when the first search needs one. Raises `ConfigurationError` when the registry's
+    documents are indexed elsewhere; `take_over` says that they will be indexed again here.
     """
 
     def __init__(
@@ -91,11 +93,19 @@ class KnowledgeBase:
         *,
         store: Store | None = None,
         embedder_loader: Callable[[str], TextEmbedder] | None = None,
+        take_over: bool = False,
     ) -> None:
         self.settings = settings
         self.data_dir = settings.data_dir.absolute()
         self.data_dir.mkdir(parents=True, exist_ok=True)
         self.registry = Registry(settings.registry_url)
+        if take_over:
+            index_identity.take_over(self.registry, settings)
+        try:
+            index_identity.require_own_index(self.registry, settings)
+        except ReaktlyError:
+            self.registry.close()
+            raise
         self.store = store or _open_store(settings, self.registry)
         self.purger = Purger(self.registry, self.store)
         self.work_bell = self.registry.database.bell("work")

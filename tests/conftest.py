@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import structlog
+from structlog.typing import EventDict
 
 # At the end of the path: an installed package is still found before the checkout.
 sys.path.append(str(Path(__file__).parents[1]))
@@ -98,3 +100,12 @@ def registry(registry_url: str) -> Iterator[Registry]:
     registry = Registry(registry_url)
     yield registry
     registry.close()
+
+
+@pytest.fixture
+def logs() -> Iterator[list[EventDict]]:
+    """Every event that is logged, with the id of its request."""
+    with structlog.testing.capture_logs(
+        processors=[structlog.contextvars.merge_contextvars]
+    ) as events:
+        yield events

@@ -223,6 +223,20 @@ class Fleet:
             pid for api in self.apis if api.is_alive for pid in children_of(api.pid)
         ]
 
+    def strays(self) -> list[int]:
+        """Processes of the product that no process of the fleet has started (Linux)."""
+        family = {process.pid for process in self.processes if process.is_alive}
+        working_here = []
+        for folder in Path("/proc").glob("[0-9]*"):
+            with contextlib.suppress(OSError):
+                if (folder / "cwd").readlink() == self.directory:
+                    working_here.append(int(folder.name))
+        generation = family
+        while generation:
+            generation = {child for pid in generation for child in children_of(pid)}
+            family |= generation
+        return sorted(set(working_here) - family)
+
     def start(self) -> None:
         """Start what does not run, and wait until all are in service."""
         self.start_dead()

@@ -21,6 +21,7 @@ from torture.workload import Reader
 # Without a fault any more, so long may what waits take.
 SETTLED_WITHIN = 300.0
 PURGED_WITHIN = 90.0
+STRAYS_GONE_WITHIN = 30.0
 THREADS = 3
 # Deaths of a worker that one document may be the cause of before it is given up.
 _DEATHS = 3
@@ -102,6 +103,7 @@ def inspect(
             connection.__exit__(None, None, None)
     if traces:
         _require_no_traces(fleet, oracle)
+    _require_no_strays(fleet, oracle)
 
 
 def jobs(connection: Connection, base: str, status: str) -> Iterator[JsonObject]:
@@ -221,6 +223,17 @@ def _require_no_traces(fleet: Fleet, oracle: Oracle) -> None:
         if time.monotonic() > deadline:
             for word, file in sorted(left):
                 oracle.accuse(Fault.LEFT_BEHIND, gone[word], f"{word} in {file}")
+            return
+        time.sleep(_LOOK_SECONDS)
+
+
+def _require_no_strays(fleet: Fleet, oracle: Oracle) -> None:
+    """Whatever was killed, its children have gone as well."""
+    deadline = time.monotonic() + STRAYS_GONE_WITHIN
+    while strays := fleet.strays():
+        if time.monotonic() > deadline:
+            for pid in strays:
+                oracle.accuse(Fault.STRAY, pid, "belongs to nobody and runs")
             return
         time.sleep(_LOOK_SECONDS)
 

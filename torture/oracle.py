@@ -39,6 +39,7 @@ class Fault(StrEnum):
     FAILED = "failed"
     LEFT_BEHIND = "deleted but still on disk"
     ANSWER = "answered as no request may be"
+    STRAY = "process left over"
 
 
 @dataclass(frozen=True, slots=True)

@@ -55,7 +55,7 @@ class Structure(NamedTuple):
     depths: "NDArray[np.int64]"
 
 
-def structure(body: bytes | bytearray) -> Structure:
+def structure(body: bytes | memoryview) -> Structure:
     """Where the values of `body` are.
 
     Raises `TooLarge` for more than `MAX_VALUES`, `InvalidRequest` for more than `MAX_DEPTH`
@@ -113,7 +113,7 @@ def _clear_escaped(
     return ends_escaping
 
 
-def read_in_pieces(body: bytes | bytearray, found: Structure) -> object:
+def read_in_pieces(body: bytes | memoryview, found: Structure) -> object:
     """What `body` says, `found` being its structure. Raises `InvalidRequest` for no JSON."""
     return _Reader(body, found).value(0, len(body), 0, len(found.places))
 
@@ -121,7 +121,7 @@ def read_in_pieces(body: bytes | bytearray, found: Structure) -> object:
 class _Reader:
     """Reads values that are given by their bytes [start, end) and their marks [first, last)."""
 
-    def __init__(self, body: bytes | bytearray, found: Structure) -> None:
+    def __init__(self, body: bytes | memoryview, found: Structure) -> None:
         import numpy as np
 
         self._body = body
@@ -195,8 +195,8 @@ class _Reader:
             if len(values) > 1:
                 raise _invalid(f"more than one value (byte {start})")
             return values[0]
-        begin, stop = opening.end(), self._body.rfind(b'"', start, end)
-        if stop < begin or not self._is_blank(stop + 1, end):
+        begin, stop = opening.end(), self._last_quote(start, end)
+        if stop < begin:
             raise _invalid(f"a string does not end (byte {start})")
         stretches = []
         while begin < stop:
@@ -234,6 +234,16 @@ class _Reader:
             column += int(is_character[line_start:].sum()) - 1
         line, character = len(newlines) + error.lineno, int(is_character.sum()) + error.pos - 1
         return f"line {line} column {column} (char {character})"
+
+    def _last_quote(self, start: int, end: int) -> int:
+        """Where the last of these bytes is that is not blank; -1 if that is no quote."""
+        while end > start:
+            some = bytes(self._view[max(start, end - 4096) : end])
+            left = some.rstrip(_BLANKS)
+            end -= len(some) - len(left)
+            if left:
+                return end - 1 if left.endswith(b'"') else -1
+        return -1
 
     def _is_blank(self, start: int, end: int) -> bool:
         return not any(

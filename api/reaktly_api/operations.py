@@ -21,7 +21,7 @@ from llamaindex_reaktly.domain import DocumentStatus
 from llamaindex_reaktly.errors import InvalidRequest, NotFound
 from reaktly_api.access import Caller, authenticate, presented_token
 from reaktly_api.facade import Facade
-from reaktly_api.json_bodies import decode_object, require_json
+from reaktly_api.json_bodies import decode_object, gathered, require_json
 from reaktly_api.patterns import SENTENCES
 from reaktly_api.rate_limits import Allowance, RateLimiter
 from reaktly_api.settings import ApiSettings
@@ -76,7 +76,7 @@ class Call:
     headers: Headers
     path_parameters: Mapping[str, str]
     raw_query: bytes
-    content: bytearray = field(default_factory=bytearray)
+    chunks: list[bytes] = field(default_factory=list)
     recognised: Caller | None = None
 
     @property
@@ -91,8 +91,8 @@ class Call:
         return self.recognised
 
     def json(self) -> dict[str, object]:
-        """The body as a JSON object, not validated further."""
-        return decode_object(self.content)
+        """The body as a JSON object, not validated further; to be asked for once."""
+        return decode_object(gathered(self.chunks))
 
     def body(self, model: type[M]) -> M:
         """The body, validated. Raises `InvalidRequest` naming the field."""
@@ -211,17 +211,15 @@ class Endpoint:
         await _send(reply, send)
 
     async def _read(self, call: Call, token: str | None, receive: Receive) -> None:
+        size = 0
         while True:
             message = await receive()
             if message["type"] == "http.disconnect":
                 raise ClientDisconnect
-            # Grown chunk by chunk: to join 32 MiB at once would keep the loop waiting.
-            call.content += message.get("body", b"")
-            if (
-                len(call.content) > UNKNOWN_CALLER_BYTES
-                and call.recognised is None
-                and token is not None
-            ):
+            chunk = message.get("body", b"")
+            call.chunks.append(chunk)  # put together in the thread
+            size += len(chunk)
+            if size > UNKNOWN_CALLER_BYTES and call.recognised is None and token is not None:
                 await self._house.threads.run(lambda: self._admit(call, token))
             if not message.get("more_body", False):
                 return

@@ -13,6 +13,7 @@ from llamaindex_reaktly.cli.opening import open_knowledge_base, read_settings
 from llamaindex_reaktly.cli.output import print_json, print_line
 from llamaindex_reaktly.cli.parameters import AsJson
 from llamaindex_reaktly.errors import EmbedderMismatch, ModelMissing, ReaktlyError
+from llamaindex_reaktly.file_systems import network_file_system
 
 if TYPE_CHECKING:
     from llamaindex_reaktly.knowledge_base import KnowledgeBase
@@ -128,6 +129,13 @@ def _check_disk(settings: "Settings") -> Iterator[Check]:
         )
         return
     yield Check("data directory", Verdict.OK, f"{place} can be written")
+    if kind := network_file_system(place):
+        yield Check(
+            "file system",
+            Verdict.WARNING,
+            f"{place} is on a network file system ({kind}), on which SQLite may lose data",
+            "use a local disk, or PostgreSQL (REAKTLY_DATABASE_URL) and Weaviate (REAKTLY_STORE)",
+        )
     free, kept = shutil.disk_usage(place).free, settings.free_disk_bytes
     found = f"{free // MIB} MiB free"
     if free < kept:

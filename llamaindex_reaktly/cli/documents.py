@@ -80,9 +80,20 @@ def retry(
         print_line(f"{retried} queued again" + (f"; {NEEDS_WORKER}" if retried else ""))
 
 
-def rebuild(knowledge_base_id: OptionalKnowledgeBaseId = None, as_json: AsJson = False) -> None:
+def rebuild(
+    knowledge_base_id: OptionalKnowledgeBaseId = None,
+    take_over: Annotated[
+        bool,
+        typer.Option(
+            "--take-over", help="Also where all of it was indexed elsewhere, which is given up."
+        ),
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
     """Drop the index and make it again from what was accepted."""
-    with open_knowledge_base() as knowledge_base:
+    if take_over and knowledge_base_id is not None:
+        raise typer.BadParameter("goes with all knowledge bases, not with one")
+    with open_knowledge_base(take_over=take_over) as knowledge_base:
         if knowledge_base_id is None:
             bases = knowledge_base.registry.knowledge_bases.all()
             ids = [info.knowledge_base_id for info in bases]

@@ -63,13 +63,15 @@ def open_registry(settings: "Settings | None" = None) -> "Iterator[Registry]":
 
 
 @contextmanager
-def open_knowledge_base(settings: "Settings | None" = None) -> "Iterator[KnowledgeBase]":
+def open_knowledge_base(
+    settings: "Settings | None" = None, *, take_over: bool = False
+) -> "Iterator[KnowledgeBase]":
     """The whole core on the data directory."""
     settings = settings or read_settings()
     from llamaindex_reaktly.knowledge_base import KnowledgeBase
 
     with _explained_opening():
-        knowledge_base = KnowledgeBase(settings)
+        knowledge_base = KnowledgeBase(settings, take_over=take_over)
     with knowledge_base:
         yield knowledge_base
 

@@ -22,6 +22,7 @@ import typer
 from llamaindex_reaktly.cli.opening import open_knowledge_base
 from llamaindex_reaktly.cli.supervision import Witness, WorkerSupervisor
 from llamaindex_reaktly.errors import ConfigurationError, ReaktlyError, Unavailable
+from llamaindex_reaktly.file_systems import network_file_system
 
 if TYPE_CHECKING:
     import uvicorn
@@ -39,8 +40,10 @@ SHUTDOWN_SECONDS = 9.0
 # Of these, what requests in flight may take to be answered.
 REQUEST_SECONDS = 5
 BACKLOG = 2048
-# How many containers more make a look for unreachable ones among the newest.
-NEW_CONTAINERS = 20_000
+# A bulk of 10,000 items lives as 200,000 containers until it is stored. By default the
+# collector walks all of them again and again as they become more, 90 ms at a time
+# (measured). So it walks the newest, a millisecond for each 5,000 more, and others seldom.
+COLLECTOR_THRESHOLDS = (5_000, 200, 10)
 
 
 def run_server(settings: "Settings", *, workers: int) -> None:
@@ -50,6 +53,7 @@ def run_server(settings: "Settings", *, workers: int) -> None:
     cannot be listened on or a worker cannot work with these settings, `Unavailable` when the
     data directory or the application does not open.
     """
+    gc.set_threshold(*COLLECTOR_THRESHOLDS)
     with listening_socket(settings.host, settings.port) as listener:
         # Between here and uvicorn's own handlers a signal must not end us half open; uvicorn
         # raises what it caught once more when it is through, to the same handler.
@@ -61,6 +65,12 @@ def run_server(settings: "Settings", *, workers: int) -> None:
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, note)
         with open_knowledge_base(settings) as knowledge_base:
+            if kind := network_file_system(knowledge_base.data_dir):
+                log.warning(
+                    "data_on_network_file_system",
+                    file_system=kind,
+                    advice="SQLite may lose data there: use a local disk for REAKTLY_DATA_DIR",
+                )
             from reaktly_api.app import create_app
 
             app = create_app(knowledge_base, api_settings(settings))
@@ -256,10 +266,6 @@ class _Lifecycle:
             # What is loaded by now stays: without this each full collection walks it all
             # again, 75 ms (measured) in which neither loop nor search gets a turn.
             gc.freeze()
-            # A bulk of 10,000 items lives as 200,000 containers until it is stored. By
-            # default the collector walks all of them again and again as they become more,
-            # 90 ms at a time (measured); so it walks only the newest, some 2 ms.
-            gc.set_threshold(NEW_CONTAINERS, 50, 10)
             self._supervisor.start()
 
     def _leave(self) -> None:

@@ -172,6 +172,7 @@ class Worker:
         self._ahead: Future[_Batch | None] | None = None
         self._settling: Future[None] | None = None
         self._pause = 0.0
+        self._next_look = 0.0
 
     def run(self) -> None:
         """Work until `stop` is called; what is claimed then is finished or given back."""
@@ -180,6 +181,7 @@ class Worker:
             while not self._stopping.is_set() and not self._parsing.is_lost:
                 try:
                     self._give_back_what_is_owed()
+                    self._take_from_the_dead()
                     if (apart := self._take_apart()) is not None:
                         self._finish_apart(apart)
                         continue
@@ -585,6 +587,16 @@ class Worker:
             raise
         self._in_flight.remove(claims)
 
+    def _take_from_the_dead(self) -> None:
+        """Take back, now and then, what workers of this data directory died over."""
+        if time.monotonic() < self._next_look:
+            return
+        self._next_look = time.monotonic() + LOOK_SECONDS
+        for dead in self._presence.dead():
+            taken_back = self._queue.reclaim(dead.owner, crashed=dead.crashed)
+            self._knowledge_base.registry.workers.forget(dead.owner)
+            log.warning("worker_lost", crashed=dead.crashed, documents=taken_back)
+
     def _give_back_what_is_owed(self) -> None:
         for _ in range(len(self._owed)):
             debt = self._owed.popleft()
@@ -605,12 +617,6 @@ class Worker:
             self._give_back_what_is_owed()
 
     def _rest(self) -> None:
-        for dead in self._presence.dead():
-            taken_back = self._queue.reclaim(dead.owner, crashed=dead.crashed)
-            self._knowledge_base.registry.workers.forget(dead.owner)
-            log.warning("worker_lost", crashed=dead.crashed, documents=taken_back)
-            if taken_back:
-                return
         self._purge_deleted()
         for reason in self._breaker.away().values():
             self._pulse.pause(reason)

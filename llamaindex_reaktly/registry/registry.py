@@ -6,6 +6,7 @@ from llamaindex_reaktly.registry.documents import Documents
 from llamaindex_reaktly.registry.ingestion_queue import IngestionQueue
 from llamaindex_reaktly.registry.keys import Keys
 from llamaindex_reaktly.registry.knowledge_bases import KnowledgeBases
+from llamaindex_reaktly.registry.properties import Properties
 from llamaindex_reaktly.registry.standing import Standing
 from llamaindex_reaktly.registry.workers import Workers
 
@@ -22,6 +23,7 @@ class Registry:
         self.documents = Documents(self.database)
         self.queue = IngestionQueue(self.database)
         self.keys = Keys(self.database)
+        self.properties = Properties(self.database)
         self.workers = Workers(self.database)
         self.standing = Standing(self.database)
         self.census = CensusTaker(self.database)

@@ -168,3 +168,10 @@ counters = sa.Table(
     sa.Column("name", _ID, primary_key=True),
     sa.Column("value", sa.BigInteger, nullable=False),
 )
+
+properties = sa.Table(
+    "properties",
+    metadata,
+    sa.Column("name", sa.Text, primary_key=True),
+    sa.Column("value", sa.Text, nullable=False),
+)

@@ -36,7 +36,7 @@ from llamaindex_reaktly.stores.protocol import (
     StoreQuery,
     Vector,
 )
-from llamaindex_reaktly.stores.sqlite import sqlite3
+from llamaindex_reaktly.stores.sqlite import engine_errors, sqlite3
 from llamaindex_reaktly.stores.vector_view import (
     Rows,
     State,
@@ -100,7 +100,8 @@ class EmbeddedStore(Store):
                 latest[replacement.document.document_id] = replacement
         if not latest:
             return
-        self.directory.mkdir(parents=True, exist_ok=True)
+        with engine_errors():
+            self.directory.mkdir(parents=True, exist_ok=True)
         with self._writing(knowledge_base_id) as connection:
             assert connection is not None
             rows.replace_documents(connection, list(latest.values()))

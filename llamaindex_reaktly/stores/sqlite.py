@@ -3,6 +3,7 @@
 `pysqlite3` is the stdlib module compiled against another SQLite and carries no types.
 """
 
+import errno
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
@@ -34,7 +35,7 @@ _ERRORS: Mapping[int, Callable[[], ReaktlyError]] = {
 
 @contextmanager
 def engine_errors() -> Iterator[None]:
-    """Turn what SQLite says of the world (not of our SQL) into the package's errors."""
+    """Turn what SQLite and the system say of the world (not of our SQL) into our errors."""
     try:
         yield
     except sqlite3.DatabaseError as error:
@@ -43,3 +44,7 @@ def engine_errors() -> Iterator[None]:
         if translated is None:
             raise
         raise translated() from error
+    except OSError as error:  # of the directory around the files
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise StorageFull("the disk is full") from error
+        raise Unavailable("the index cannot be opened") from error

@@ -4,12 +4,12 @@ from contextlib import suppress
 import httpx
 import orjson
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from llamaindex_reaktly.errors import InvalidRequest, ReaktlyError, TooLarge, UnsupportedMediaType
 from llamaindex_reaktly.knowledge_base import KnowledgeBase
-from reaktly_api.json_bodies import decode_object, require_json
+from reaktly_api.json_bodies import BIG, SMALL, decode_object, gathered, require_json
 from reaktly_api.json_pieces import MAX_VALUES
 
 TEXT = st.text(st.characters(codec="utf-8", exclude_characters="\x00"), max_size=8)
@@ -89,6 +89,22 @@ def test_what_is_no_json_object_is_refused_naming_the_body(body: bytes) -> None:
     assert time.perf_counter() - started < 5
 
 
+@given(st.lists(st.integers(0, 3 * SMALL // 2), max_size=4))
+@settings(max_examples=20)
+def test_chunks_make_the_body_that_they_were_cut_from(sizes: list[int]) -> None:
+    chunks = [bytes([number]) * size for number, size in enumerate(sizes)]
+    whole = b"".join(chunks)
+    assert bytes(gathered(chunks)) == whole
+
+
+def test_a_body_is_read_the_same_from_bytes_and_from_memory() -> None:
+    for size in (1, SMALL, BIG):
+        body = b'\xef\xbb\xbf {"a":["' + b"x" * size + b'"], "b": [1, 2]}'
+        assert decode_object(memoryview(body)) == decode_object(body)
+        with pytest.raises(InvalidRequest, match="NUL"):
+            decode_object(memoryview(body.replace(b"x", rb"\u0000", 1)))
+
+
 def test_a_byte_order_mark_is_passed_over() -> None:
     assert decode_object(b'\xef\xbb\xbf{"a":1}') == {"a": 1}
 
@@ -106,6 +122,14 @@ def test_a_nul_is_refused_naming_where_it_is(body: bytes, field: str) -> None:
     with pytest.raises(InvalidRequest) as refusal:
         decode_object(body)
     assert refusal.value.field == field
+
+
+@pytest.mark.parametrize("around", [0, SMALL, BIG - 8, BIG - 3, BIG, 2 * BIG + 1])
+def test_a_nul_is_found_wherever_it_is_in_a_body_of_any_size(around: int) -> None:
+    with pytest.raises(InvalidRequest) as refusal:
+        decode_object(b'{"a":"' + b"x" * around + rb"\\\u0000" + b"y" * around + b'"}')
+    assert refusal.value.field == "a"
+    decode_object(b'{"a":"' + b"x" * around + rb"\\u0000" + b"y" * around + b'"}')
 
 
 def test_text_that_speaks_of_the_escape_is_no_nul() -> None:

@@ -160,8 +160,9 @@ def test_of_two_big_members_of_one_name_the_last_counts() -> None:
         {"items": [{"data": {"content": "word \n" * 400_000}}]},
         {"a": {"b": {"c": [[number] * 10 for number in range(40_000)]}}},
         {"a": {f"name {number}": "word" for number in range(120_000)}},
+        {"a": [[]] * 200_000},
     ],
-    ids=["items", "string", "deep list", "object"],
+    ids=["items", "string", "deep list", "object", "many in few bytes"],
 )
 def test_no_piece_keeps_the_interpreter_for_long(value: dict[str, object]) -> None:
     body = orjson.dumps(value)

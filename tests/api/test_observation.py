@@ -1,24 +1,14 @@
 """What the log tells of a request, and that it tells nothing else."""
 
-from collections.abc import Iterator
 from typing import Any
 
 import httpx
 import pytest
-import structlog
 from structlog.typing import EventDict
 
 from llamaindex_reaktly.knowledge_base import KnowledgeBase
 
 Item = dict[str, Any]
-
-
-@pytest.fixture
-def logs() -> Iterator[list[EventDict]]:
-    with structlog.testing.capture_logs(
-        processors=[structlog.contextvars.merge_contextvars]
-    ) as events:
-        yield events
 
 
 def told(logs: list[EventDict], event: str) -> list[EventDict]:

@@ -200,6 +200,28 @@ class Product:
             time.sleep(0.05)
         raise AssertionError(f"not ready within {READY_WITHIN} s: {self.log()}")
 
+    def kill(self) -> None:
+        """End the server without a word, and with it the worker that it started."""
+        assert self._server is not None
+        for pid in [self._server.pid, *self.workers()]:
+            os.kill(pid, signal.SIGKILL)
+        self._server.wait()
+        self.close_connections()
+
+    def workers(self) -> list[int]:
+        """The processes that the server started (Linux)."""
+        assert self._server is not None
+        return [
+            int(child)
+            for tasks in Path(f"/proc/{self._server.pid}/task").glob("*/children")
+            for child in tasks.read_text().split()
+        ]
+
+    def close_connections(self) -> None:
+        """Have each client connect anew."""
+        for client in self._clients:
+            client.close()
+
     def worker(self) -> subprocess.Popen[bytes]:
         """The `reaktly worker` beside the server; started when none runs."""
         if self._worker is None or self._worker.poll() is not None:
@@ -225,8 +247,7 @@ class Product:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        for client in self._clients:
-            client.close()
+        self.close_connections()
         self.stop_worker()
         if self._server is not None:
             _stop(self._server)

@@ -1,12 +1,11 @@
 """What is told of a document between its acceptance and its being searchable."""
 
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
-import structlog
 from structlog.contextvars import bound_contextvars
 from structlog.typing import EventDict
 
@@ -22,34 +21,10 @@ from llamaindex_reaktly.settings import Settings
 from llamaindex_reaktly.stores.embedded import EmbeddedStore
 from llamaindex_reaktly.stores.protocol import Replacement
 
+pytestmark = pytest.mark.both_databases
+
 KEY = DocumentKey("kb", "integration:int", "a")
 DOCUMENT = SourceDocument(KEY, SourceType.ARTICLE, "Espresso machines", "Descale it monthly.")
-
-
-@pytest.fixture
-def settings(tmp_path: Path) -> Settings:
-    return Settings(data_dir=tmp_path / "data")
-
-
-@pytest.fixture
-def knowledge_base(settings: Settings) -> Iterator[KnowledgeBase]:
-    with KnowledgeBase(settings) as knowledge_base:
-        yield knowledge_base
-
-
-@pytest.fixture
-def worker(settings: Settings, knowledge_base: KnowledgeBase) -> Iterator[Worker]:
-    worker = Worker(settings, knowledge_base)
-    yield worker
-    worker.close()
-
-
-@pytest.fixture
-def logs() -> Iterator[list[EventDict]]:
-    with structlog.testing.capture_logs(
-        processors=[structlog.contextvars.merge_contextvars]
-    ) as events:
-        yield events
 
 
 def told(logs: Sequence[EventDict], event: str) -> list[EventDict]:

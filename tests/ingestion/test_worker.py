@@ -1,7 +1,7 @@
 """From an accepted document to a search answer, on real parts."""
 
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -33,24 +33,6 @@ KEY = DocumentKey("kb", "integration:int", "a")
 DOCUMENT = SourceDocument(
     KEY, SourceType.ARTICLE, "Espresso machines", "Descale the boiler with citric acid monthly."
 )
-
-
-@pytest.fixture
-def settings(tmp_path: Path, database_url: str | None) -> Settings:
-    return Settings(data_dir=tmp_path / "data", database_url=database_url)
-
-
-@pytest.fixture
-def knowledge_base(settings: Settings) -> Iterator[KnowledgeBase]:
-    with KnowledgeBase(settings) as knowledge_base:
-        yield knowledge_base
-
-
-@pytest.fixture
-def worker(settings: Settings, knowledge_base: KnowledgeBase) -> Iterator[Worker]:
-    worker = Worker(settings, knowledge_base)
-    yield worker
-    worker.close()
 
 
 def search(

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import pytest
@@ -32,6 +33,7 @@ from llamaindex_reaktly.stores.protocol import (
 from llamaindex_reaktly.stores.weaviate import WeaviateStore
 from llamaindex_reaktly.stores.weaviate_connection import WeaviateAddress
 from scripts.weaviate_server import WeaviateServer
+from tests.stores.faulty_store import FaultyStore
 
 KB = "kb"
 DIMENSION = 12
@@ -42,12 +44,14 @@ def open_store(kind: str, request: pytest.FixtureRequest, directory: Path) -> St
     """An empty store; those on the shared server have collections of their own."""
     if kind == "embedded":
         return EmbeddedStore(directory)
+    if kind == "faulty":
+        return cast("Store", FaultyStore(EmbeddedStore(directory)))
     server: WeaviateServer = request.getfixturevalue("weaviate_server")
     address = WeaviateAddress(server.url, server.grpc_url, server.key)
     return WeaviateStore(address, prefix=f"T{secrets.token_hex(6)}")
 
 
-STORES = ("embedded", "weaviate")
+STORES = ("embedded", "faulty", "weaviate")
 
 
 @pytest.fixture(params=STORES)
