@@ -147,7 +147,6 @@ class _Child:
     def begin(self, document_id: str, document: SourceDocument, embedder: str) -> None:
         """Give it a document."""
         self._outgoing = memoryview(_packed((document_id, document, embedder)))
-        self._incoming.clear()
 
     def wait(self, until: float, interruption: int) -> _Reply | None:
         """Its answer, or None when the clock says `until` or `interruption` is readable.
@@ -173,6 +172,8 @@ class _Child:
     def _exchange(self, events: int) -> _Reply | None:
         if events & select.POLLOUT:
             self._outgoing = self._outgoing[self._connection.send(self._outgoing) :]
+            if not self._outgoing:
+                self._outgoing = memoryview(b"")  # else the whole message stays in memory
         if events & ~select.POLLOUT:
             received = self._connection.recv(_RECEIVED_AT_ONCE)
             if not received:
@@ -183,6 +184,7 @@ class _Child:
             return None
         reply = pickle.loads(memoryview(self._incoming)[_LENGTH_BYTES:])  # noqa: S301 (our own child's)
         assert isinstance(reply, _Reply)
+        self._incoming = bytearray()
         return reply
 
     def end(self) -> int:

@@ -214,9 +214,9 @@ class Worker:
                     self._settled()
                 elif not self._apart:
                     break
-                for reason in self._breaker.away().values():
-                    raise Unavailable(reason)
             self._purge_deleted()
+        for reason in self._breaker.away().values():
+            raise Unavailable(reason)
 
     def record_crashes(self) -> None:
         """Have crashes leave a trace, by which other workers know; for a process of its own."""
@@ -230,6 +230,7 @@ class Worker:
 
     def close(self) -> None:
         """Release everything. Call it after `run` returned."""
+        self._parsing.interrupt()
         self._ahead_pool.shutdown()
         self._settle_pool.shutdown()
         self._parsing.close()
@@ -248,7 +249,7 @@ class Worker:
 
     def _next_batch(self, above_rank: int | None = None) -> _Batch | None:
         """The most urgent documents, parsed; None if there is nothing to do now."""
-        while claims := self._claim(above_rank):
+        while not self._stopping.is_set() and (claims := self._claim(above_rank)):
             batch = self._parse_all(claims)
             if batch.claims:
                 return batch

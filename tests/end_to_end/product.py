@@ -200,6 +200,14 @@ class Product:
             time.sleep(0.05)
         raise AssertionError(f"not ready within {READY_WITHIN} s: {self.log()}")
 
+    def stop(self) -> None:
+        """End everything in good order."""
+        self.close_connections()
+        self.stop_worker()
+        if self._server is not None:
+            server, self._server = self._server, None
+            _stop(server)
+
     def kill(self) -> None:
         """End the server without a word, and with it the worker that it started."""
         assert self._server is not None
@@ -247,10 +255,7 @@ class Product:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        self.close_connections()
-        self.stop_worker()
-        if self._server is not None:
-            _stop(self._server)
+        self.stop()
 
     def _start(self, *arguments: str) -> subprocess.Popen[bytes]:
         with self._log.open("ab") as log:

@@ -63,7 +63,10 @@ def test_ten_poison_documents_among_a_thousand_fail_alone(product: Product) -> N
     assert "worker_died" not in log
 
 
-def test_a_document_that_hangs_does_not_keep_the_next_one_waiting(tmp_path: Path) -> None:
+@pytest.mark.timeout(120)
+def test_a_document_that_hangs_keeps_neither_the_next_one_waiting_nor_the_end(
+    tmp_path: Path,
+) -> None:
     with poisoned(tmp_path, REAKTLY_PARSE_SECONDS="600") as product:
         product.start_server()
         client = product.client()
@@ -71,4 +74,8 @@ def test_a_document_that_hangs_does_not_keep_the_next_one_waiting(tmp_path: Path
         client.wait_for(bad(0), "processing")
         client.push(item(good(0), "Tie a bowline."))
         client.wait_for(good(0), "completed")
-        assert client.wait_for(bad(0), "processing")["error"] is None
+        client.wait_for(bad(0), "processing")
+        client.push(*[item(bad(number), f"{HANG} {number}") for number in range(1, 5)])
+        product.stop()
+        product.start_server(worker=False)
+        assert client.wait_for(bad(0), "queued")["attempts"] == 0
