@@ -34,7 +34,7 @@ from llamaindex_reaktly.domain import (
 from llamaindex_reaktly.embeddings.catalogue import load_embedder
 from llamaindex_reaktly.embeddings.protocol import EmbedderIdentity, TextEmbedder
 from llamaindex_reaktly.errors import NotFound, ReaktlyError, StorageFull
-from llamaindex_reaktly.measurements import Distribution, distribution, split_stages
+from llamaindex_reaktly.measurements import Distribution, Histogram, distribution, split_stages
 from llamaindex_reaktly.purging import Purger
 from llamaindex_reaktly.registry.documents import DocumentPage
 from llamaindex_reaktly.registry.keys import ApiKey
@@ -50,6 +50,8 @@ log = structlog.get_logger(__name__)
 INTEGRATION_PREFIX = "integration:"
 
 SETTLED_STATES = frozenset({DocumentState.COMPLETED, DocumentState.FAILED, DocumentState.DELETED})
+# Upper bounds in seconds of what it takes to make documents durable.
+ACCEPT_BOUNDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0, math.inf)
 # Upper bounds of the writes that share a commit.
 COMMIT_SIZE_BOUNDS = (1, 2, 4, 8, 16, 32, 64, 128, math.inf)
 # How long a waiter trusts the doorbell alone before it looks for itself.
@@ -66,7 +68,7 @@ class MetricsSnapshot:
     """What can be measured about a data directory at one moment.
 
     Counters and `stage_seconds` hold for the registry since it was made, whichever worker
-    did it; `gauges` are of this moment, `commit_sizes` of this process.
+    did it; `gauges` are of this moment, `accept_seconds` and `commit_sizes` of this process.
     """
 
     counters: Mapping[str, int]
@@ -76,6 +78,7 @@ class MetricsSnapshot:
     state_oldest_seconds: Mapping[str, float]
     workers: Mapping[str, int]
     gauges: Mapping[str, float]
+    accept_seconds: Distribution
     commit_sizes: Distribution
 
 
@@ -115,6 +118,7 @@ class KnowledgeBase:
         )
         self._embedders: dict[str, TextEmbedder] = {}
         self._embedders_lock = Lock()
+        self._accept_seconds = Histogram(ACCEPT_BOUNDS)
         self._watched: dict[str, Callable[[], object]] = {}
         self._is_ending = False
         self._retriever = Retriever(self.store, self.registry.documents, Analyzer().query_terms)
@@ -127,6 +131,7 @@ class KnowledgeBase:
         Raises `NotFound` for a knowledge base that does not exist (unless the settings
         let the first document create it), `StorageFull` when the disk is near its end.
         """
+        started = time.perf_counter()
         with span("submit", documents=len(documents)):
             self._require_disk()
             self._require_knowledge_bases({d.key.knowledge_base_id for d in documents})
@@ -134,6 +139,7 @@ class KnowledgeBase:
             receipts = self.registry.documents.accept(
                 [(d, job_id(d.key)) for d in documents], origin
             )
+        self._accept_seconds.observe(time.perf_counter() - started)
         if origin.request_id is not None:
             _log_acceptance(receipts)
         return receipts
@@ -368,6 +374,7 @@ class KnowledgeBase:
                 "silent": len(signs) - len(alive),
             },
             gauges=gauges,
+            accept_seconds=self._accept_seconds.distribution(),
             commit_sizes=distribution(dict(self.registry.database.group_sizes), COMMIT_SIZE_BOUNDS),
         )
 

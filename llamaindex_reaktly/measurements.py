@@ -4,7 +4,9 @@ Workers are processes of their own, so theirs travel through the registry's coun
 one counter a stage and bound, named here and read back here.
 """
 
+import bisect
 import math
+import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -48,6 +50,28 @@ class Distribution:
             so_far += count
             steps.append((bound, so_far))
         return steps
+
+
+class Histogram:
+    """Gathers a distribution; may be told values by several threads."""
+
+    def __init__(self, bounds: tuple[float, ...]) -> None:
+        self._bounds = bounds
+        self._counts = dict.fromkeys(bounds, 0)
+        self._total = 0.0
+        self._lock = threading.Lock()
+
+    def observe(self, value: float) -> None:
+        """Add a value."""
+        bound = self._bounds[bisect.bisect_left(self._bounds, value)]
+        with self._lock:
+            self._counts[bound] += 1
+            self._total += value
+
+    def distribution(self) -> Distribution:
+        """What was gathered so far."""
+        with self._lock:
+            return Distribution(dict(self._counts), self._total)
 
 
 def distribution(values: Mapping[int, int], bounds: tuple[float, ...]) -> Distribution:

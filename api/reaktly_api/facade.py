@@ -87,6 +87,10 @@ class Snapshot(Protocol):
         """Numbers of this moment by name."""
 
     @property
+    def accept_seconds(self) -> Distribution:
+        """What it took to make the documents of a request durable."""
+
+    @property
     def commit_sizes(self) -> Distribution:
         """How many writes shared a commit."""
 

@@ -90,6 +90,12 @@ class _KnowledgeBaseCollector(Collector):
             stages.add_metric([stage], _buckets(times), times.total)
         yield stages
         yield HistogramMetricFamily(
+            "reaktly_accept_seconds",
+            "Time to make the documents of one request durable.",
+            buckets=_buckets(snapshot.accept_seconds),
+            sum_value=snapshot.accept_seconds.total,
+        )
+        yield HistogramMetricFamily(
             "reaktly_registry_commit_writes",
             "Writes that shared one durable commit of this process.",
             buckets=_buckets(snapshot.commit_sizes),

@@ -174,7 +174,7 @@ def _print_pace(report: _Report) -> None:
         elif sign.paused_for is not None:
             print_line(f"{name}: paused.")
         else:
-            print_line(f"{name}: runs since {show_duration(sign.age)}.")
+            print_line(f"{name}: has run for {show_duration(sign.age)}.")
 
 
 def _print_failure(failure: _Failure) -> None:

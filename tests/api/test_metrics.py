@@ -73,6 +73,16 @@ async def test_a_commit_counts_the_writes_that_it_took_with_it(
     assert await value(client, "reaktly_registry_commit_writes_bucket", le="1") >= 1
 
 
+async def test_an_accept_is_timed_without_what_follows_it(
+    client: httpx.AsyncClient, item: Item
+) -> None:
+    assert await value(client, "reaktly_accept_seconds_count") == 0
+    await client.post("/ingest/bulk", json={"items": [item, {**item, "externalId": "b"}]})
+    await client.post("/ingest/bulk", json={"items": []})
+    assert await value(client, "reaktly_accept_seconds_count") == 1
+    assert await value(client, "reaktly_accept_seconds_sum") > 0
+
+
 async def test_the_stages_of_ingestion_are_a_histogram_each(
     client: httpx.AsyncClient, knowledge_base: KnowledgeBase
 ) -> None:

@@ -101,7 +101,7 @@ def test_with_a_worker_it_is_told_when_all_will_be_done(
     knowledge_base.registry.workers.beat("w", silence_seconds=60)
     text = told(run)
     assert "Done in about 8 s at the pace measured so far." in text
-    assert ": runs since 0 s." in text
+    assert ": has run for 0 s." in text
     knowledge_base.registry.workers.beat("another", silence_seconds=60)
     assert report(run)["waiting"]["secondsToCatchUp"] == 4
 
