@@ -30,6 +30,7 @@ BENCHMARKS = (
     "repush_rate",
     "latency",
     "group_commit",
+    "flood",
     "startup",
     "replacement",
     "retrieval",

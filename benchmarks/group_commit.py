@@ -12,6 +12,7 @@ acknowledged has to be in its registry.
 """
 
 import argparse
+import itertools
 import os
 import signal
 import tempfile
@@ -49,20 +50,30 @@ class Posts:
 
     def push(self, clients: int, posts: int) -> Load:
         """Post so many documents from so many clients. Raises unless each is answered 200."""
-        first = self._made
-        self._made += posts
-        load = drive(
-            self._server.port,
-            clients,
-            self._requests(first, posts),
-            answered=lambda number: self.acknowledged.append(str(first + number)),
-        )
+        load = self._send(clients, itertools.islice(self._requests(), posts))
         if set(load.statuses) != {200}:
             raise BenchmarkFailed(f"not all posts were accepted: {dict(load.statuses)}")
         return load
 
-    def _requests(self, first: int, posts: int) -> Iterator[bytes]:
-        for number in range(first, first + posts):
+    def flood(self, clients: int, until: float) -> Load:
+        """Post from so many clients until `time.perf_counter` says `until`."""
+        return self._send(
+            clients, itertools.takewhile(lambda _: time.perf_counter() < until, self._requests())
+        )
+
+    def _send(self, clients: int, requests: Iterator[bytes]) -> Load:
+        first = self._made
+        return drive(
+            self._server.port,
+            clients,
+            requests,
+            answered=lambda number: self.acknowledged.append(str(first + number)),
+        )
+
+    def _requests(self) -> Iterator[bytes]:
+        while True:
+            number = self._made
+            self._made += 1
             body = {
                 "integrationId": "benchmark",
                 "knowledgeBaseId": BASE,
@@ -131,7 +142,7 @@ def _measure(
         server = stack.enter_context(
             running_server(
                 data_dir=data_dir,
-                settings={"REAKTLY_DATABASE_URL": url, "REAKTLY_LOG_LEVEL": "error"},
+                settings={"REAKTLY_DATABASE_URL": url},
                 options=["--no-worker"],
             )
         )
@@ -146,7 +157,7 @@ def _measure(
             rounds,
         )
         os.kill(server.pid, signal.SIGKILL)
-    _require_all(url, source.acknowledged)
+    require_all(url, source.acknowledged)
     gain = ratios(measured["many"], measured["one"])
     commits, one, many = (spread(measured[side]) for side in ("commits", "one", "many"))
     short = name.lower()
@@ -170,7 +181,7 @@ def _measure(
     ]  # fmt: skip
 
 
-def _require_all(url: str, external_ids: Sequence[str]) -> None:
+def require_all(url: str, external_ids: Sequence[str]) -> None:
     """Raise `BenchmarkFailed` unless the registry has every document that was acknowledged."""
     ids = {DocumentKey(BASE, "integration:benchmark", name).document_id for name in external_ids}
     with closing(Registry(url)) as registry:

@@ -5,6 +5,8 @@ took the row, or a newer version was accepted, or the document was deleted, the 
 worker's verdict changes nothing.
 """
 
+import math
+import time
 import uuid
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
@@ -36,6 +38,9 @@ DEFAULT_SECONDS_PER_DOCUMENT = 0.25
 MAX_KILLS = 10
 # So many waiting documents of a knowledge base are told what they wait for.
 MAX_EXPLAINED = 1000
+
+# How long a count of the queue is good enough for an estimate.
+COUNT_SECONDS = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +96,8 @@ class IngestionQueue:
 
     def __init__(self, database: Database) -> None:
         self._database = database
+        self._unsettled = 0
+        self._counted_at = -math.inf
 
     def claim(
         self,
@@ -499,9 +506,16 @@ class IngestionQueue:
         return counters.get("busy_milliseconds", 0) / 1000 / indexed
 
     def unsettled(self) -> int:
-        """How many documents wait or are worked on, in all knowledge bases."""
-        ((number,),) = self._database.look_up(_UNSETTLED)
-        return int(number)
+        """How many documents waited or were worked on a second ago or less, in all bases.
+
+        Every bulk asks, and counting goes through the whole queue.
+        """
+        now = time.monotonic()
+        if now - self._counted_at > COUNT_SECONDS:
+            self._counted_at = now
+            ((number,),) = self._database.look_up(_UNSETTLED)
+            self._unsettled = int(number)
+        return self._unsettled
 
 
 def _unlocked(*conditions: sa.ColumnElement[bool]) -> sa.Select[tuple[str]]:
