@@ -16,7 +16,8 @@ import shutil
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from benchmarks.__main__ import BENCHMARKS
@@ -24,10 +25,11 @@ from benchmarks.machine import describe_machine
 from benchmarks.results import BenchmarkFailed, Result, section, write_sections
 from scripts.postgresql import NotInstalled
 from torture.connection import NotAnswered, NotSent
+from torture.context import Context
 from torture.fleet import NotPossible, TortureFailed
 from torture.outcome import Outcome
 from torture.registries import RegistryKind, servers_of
-from torture.scenarios import SCENARIOS, Context
+from torture.scenarios import SCENARIOS, Scenario
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -56,8 +58,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         results: list[Result] = []
         for kind in scenario.registries:
             if options.registry in (None, kind):
-                context = Context(seed, options.kills, minutes, kind)
-                done, outcome = _run(name, scenario.run, context)
+                folder = Path(tempfile.mkdtemp(prefix="reaktly-torture-"))
+                context = Context(name, seed, options.kills, minutes, kind, folder, show=_say)
+                done, outcome = _run(scenario, context)
                 code = max(code, done)
                 if outcome is None:
                     skipped += 1
@@ -73,43 +76,41 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return code
 
 
-def _run(
-    name: str, run: Callable[[Context], Outcome], context: Context
-) -> tuple[int, Outcome | None]:
-    title = f"{name} on {context.registry}"
-    print(f"==> torture: {title}, seed {context.seed}", flush=True)
-    folder = Path(tempfile.mkdtemp(prefix="reaktly-torture-"))
-    again = f"python -m torture {name} --registry {context.registry} --seed {context.seed}"
+def _run(scenario: Scenario, context: Context) -> tuple[int, Outcome | None]:
+    """Run one; its exit code and what came of it. The files of one that fails are kept."""
+    print(f"==> torture: {context.title}, seed {context.seed}", flush=True)
     kept = True
     try:
         with servers_of(context.registry) as servers:
-            outcome = run(context.within(folder, servers, _say))
+            outcome = scenario.run(replace(context, servers=servers))
         kept = not outcome.holds
     except (NotPossible, NotInstalled) as error:
         kept = False
-        print(f"!!!!! {title} WAS NOT RUN: {error}", file=sys.stderr, flush=True)
+        print(f"!!!!! {context.title} WAS NOT RUN: {error}", file=sys.stderr, flush=True)
         # What may be mounted is the machine's affair; what can be installed must be there.
         missing = isinstance(error, NotInstalled) and os.environ.get("CI") == "true"
         return (2 if missing else 0), None
     except (TortureFailed, BenchmarkFailed, NotSent, NotAnswered, TimeoutError) as error:
-        print(
-            f"!!!!! {title} could not be carried out: {_words(error)}", file=sys.stderr, flush=True
-        )
-        print(f"      again: {again} --kills {context.kills}; files: {folder}", file=sys.stderr)
+        words = str(error) or type(error).__name__
+        print(f"!!!!! {context.title} could not be carried out: {words}", file=sys.stderr)
+        print(_how_to_repeat(context), file=sys.stderr, flush=True)
         return 2, None
     finally:
         if not kept:
-            shutil.rmtree(folder, ignore_errors=True)
+            shutil.rmtree(context.directory, ignore_errors=True)
     print(outcome.line(), flush=True)
     if outcome.holds:
         return 0, outcome
     print(outcome.explanation(), file=sys.stderr)
-    print(f"      again: {again} --kills {context.kills}; files: {folder}", file=sys.stderr)
+    print(_how_to_repeat(context), file=sys.stderr, flush=True)
     return 1, outcome
 
 
-def _words(error: Exception) -> str:
-    return str(error) or type(error).__name__
+def _how_to_repeat(context: Context) -> str:
+    return (
+        f"      again: python -m torture {context.scenario} --registry {context.registry} "
+        f"--seed {context.seed} --kills {context.kills}; files: {context.directory}"
+    )
 
 
 def _say(sentence: str) -> None:

@@ -7,12 +7,11 @@ the dead lie in the far future, and what they held must not wait for that.
 import os
 import signal
 import time
-from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from torture.fleet import SPREAD, Fleet, NotPossible, Server
+from torture.context import Context
+from torture.fleet import SPREAD, Fleet, NotPossible
 from torture.inspection import inspect, jobs, settle
-from torture.oracle import Oracle
 from torture.outcome import Outcome
 from torture.schedule import KNOWLEDGE_BASES
 from torture.workload import Workload
@@ -23,24 +22,16 @@ _JUMPS = (3600, 0, -3600, 0)
 _BETWEEN_SECONDS = 4.0
 
 
-def clock_jumps(
-    directory: Path,
-    *,
-    scenario: str,
-    servers: Sequence[Server],
-    seed: int,
-    show: Callable[[str], object],
-) -> Outcome:
+def clock_jumps(context: Context) -> Outcome:
     """Let the clock of all processes jump, and kill a worker each time."""
-    begun = time.monotonic()
-    oracle = Oracle()
-    shift = directory / "clock"
+    oracle = context.oracle()
+    shift = context.directory / "clock"
     _set(shift, 0)
     in_work = 0
     with Fleet(
-        directory,
+        context.directory,
         SPREAD,
-        servers=servers,
+        servers=context.servers,
         settings={
             "LD_PRELOAD": str(_library()),
             "FAKETIME_TIMESTAMP_FILE": str(shift),
@@ -49,7 +40,7 @@ def clock_jumps(
         },
     ) as fleet:
         fleet.start()
-        workload = Workload(fleet, oracle, seed)
+        workload = Workload(fleet, oracle, context.seed)
         with workload, fleet.connection() as connection:
             for number, seconds in enumerate(_JUMPS):
                 time.sleep(_BETWEEN_SECONDS)
@@ -63,19 +54,17 @@ def clock_jumps(
                 in_work += sum(
                     len(list(jobs(connection, b, "processing"))) for b in KNOWLEDGE_BASES
                 )
-                show(f"the clock is {seconds} s off, and a worker dies")
+                context.show(f"the clock is {seconds} s off, and a worker dies")
                 fleet.wait_for(lambda victim=victim: not victim.is_alive, "it does not die")  # type: ignore[misc]
                 fleet.start_dead()
         quiet = time.monotonic()
         fleet.start()
         settle(fleet, oracle, worker_deaths=len(_JUMPS))
         seconds_to_settle = time.monotonic() - quiet
-        inspect(fleet, oracle, show=show)
+        inspect(fleet, oracle, show=context.show)
     return Outcome.of(
-        scenario,
-        seed,
+        context,
         oracle,
-        seconds=time.monotonic() - begun,
         tally=workload.tally,
         kills=len(_JUMPS),
         notes=[

@@ -10,12 +10,13 @@ import os
 import shutil
 import subprocess
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from torture.connection import Answer, Connection, JsonObject, NotAnswered, NotSent
+from torture.context import Context
 from torture.documents import Name, version_word
-from torture.fleet import SERVED, Fleet, NotPossible, Server, TortureFailed
+from torture.fleet import SERVED, Fleet, NotPossible, TortureFailed
 from torture.inspection import inspect, jobs, settle
 from torture.oracle import Fault, Oracle
 from torture.outcome import Outcome
@@ -31,39 +32,36 @@ _BACK_WITHIN = 60.0
 _SUFFERING_SECONDS = 6.0
 
 
-def disk_full(
-    directory: Path,
-    *,
-    scenario: str,
-    servers: Sequence[Server],
-    seed: int,
-    reserve: int,
-    show: Callable[[str], object],
-) -> Outcome:
-    """Fill the disk down to the reserve, if there is one, then to the last byte.
+def disk_full(context: Context) -> Outcome:
+    """Fill the disk down to the reserve, then to the last byte."""
+    return _filled_up(context, RESERVE_BYTES)
 
-    Each time there is room again some seconds later.
-    """
-    begun = time.monotonic()
-    oracle = Oracle()
+
+def disk_full_without_reserve(context: Context) -> Outcome:
+    """Fill it to the last byte where the settings keep nothing free."""
+    return _filled_up(context, 0)
+
+
+def _filled_up(context: Context, reserve: int) -> Outcome:
+    oracle = context.oracle()
     notes = []
     with (
-        small_disk(directory / "data", DISK_BYTES),
+        small_disk(context.directory / "data", DISK_BYTES),
         Fleet(
-            directory,
+            context.directory,
             SERVED,
-            servers=servers,
+            servers=context.servers,
             settings={"REAKTLY_FREE_DISK_BYTES": str(reserve)},
         ) as fleet,
     ):
         fleet.start()
         api, worker = fleet.apis[0].pid, fleet.worker_pids()
-        workload = Workload(fleet, oracle, seed)
+        workload = Workload(fleet, oracle, context.seed)
         with workload:
             for left in dict.fromkeys((reserve // 2, 0)):
                 what = "to the reserve" if left else "to the last byte"
                 time.sleep(2)
-                show(f"the disk is filled {what}")
+                context.show(f"the disk is filled {what}")
                 with filled(fleet.data_dir, left):
                     fleet.wait_for(
                         lambda: _is_refused(fleet, oracle), "nothing is refused", _NOTICED_WITHIN
@@ -76,42 +74,32 @@ def disk_full(
                 )
                 notes.append(f"filled {what}: accepts {seconds:.1f} s after there was room")
         settle(fleet, oracle)
-        inspect(fleet, oracle, show=show)
+        inspect(fleet, oracle, show=context.show)
         if fleet.apis[0].pid != api:
             oracle.accuse(Fault.ANSWER, "the API", "did not survive a full disk")
         if fleet.worker_pids() != worker:
             notes.append("the worker was restarted by its supervisor")
     notes.append(f"{workload.tally.full} requests refused with 507")
     return Outcome.of(
-        scenario,
-        seed,
+        context,
         oracle,
-        seconds=time.monotonic() - begun,
         tally=workload.tally,
         notes=notes,
     )
 
 
-def read_only(
-    directory: Path,
-    *,
-    scenario: str,
-    servers: Sequence[Server],
-    seed: int,
-    show: Callable[[str], object],
-) -> Outcome:
+def read_only(context: Context) -> Outcome:
     """Start on an index that cannot be written; later it can."""
-    begun = time.monotonic()
-    oracle = Oracle()
+    oracle = context.oracle()
     names = [Name(KNOWLEDGE_BASES[0], "int", f"kept-{number}") for number in range(20)]
     with (
-        small_disk(directory / "data" / "index", DISK_BYTES) as index,
-        Fleet(directory, SERVED, servers=servers) as fleet,
+        small_disk(context.directory / "data" / "index", DISK_BYTES) as index,
+        Fleet(context.directory, SERVED, servers=context.servers) as fleet,
     ):
         fleet.start()
         with fleet.connection() as connection:
             writer = Writer(oracle, connection)
-            post(writer, names, seed, "first")
+            post(writer, names, context.seed, "first")
             settle(fleet, oracle)
         for process in fleet.processes:
             process.stop()
@@ -120,24 +108,22 @@ def read_only(
         fleet.wait_for(lambda: not ailing(fleet, "accept"), "it does not accept")
         with fleet.connection() as connection:
             writer = Writer(oracle, connection)
-            post(writer, names, seed, "second")
-            show("the index is read-only")
+            post(writer, names, context.seed, "second")
+            context.show("the index is read-only")
             error = waiting_reason(fleet, connection, oracle)
             if not (ill := ailing(fleet, "search")):
                 oracle.accuse(Fault.ANSWER, "/ready?for=search", "says that all is well")
             time.sleep(_SUFFERING_SECONDS)
             require_untried(connection, oracle)
             _run("mount", "-o", "remount,rw", str(index))
-            show("it can be written again")
+            context.show("it can be written again")
             quiet = time.monotonic()
             settle(fleet, oracle)
             seconds = time.monotonic() - quiet
-        inspect(fleet, oracle, show=show)
+        inspect(fleet, oracle, show=context.show)
     return Outcome.of(
-        scenario,
-        seed,
+        context,
         oracle,
-        seconds=time.monotonic() - begun,
         tally=Tally(requests=writer.tally.requests),
         notes=[
             f"waiting documents said: {error!r}",

@@ -11,14 +11,13 @@ from pathlib import Path
 
 from llamaindex_reaktly.stores.sqlite import sqlite3
 from torture.connection import JsonObject
+from torture.context import Context
 from torture.documents import Name, version_word
-from torture.fleet import LEASE_SECONDS, SPREAD, Fleet, Process, Server, TortureFailed, frozen
+from torture.fleet import LEASE_SECONDS, SPREAD, Fleet, Process, TortureFailed, frozen
 from torture.inspection import inspect, jobs, settle
-from torture.oracle import Oracle
 from torture.outcome import Outcome
 from torture.registries import RegistryServer
 from torture.schedule import KNOWLEDGE_BASES, Request, Verb
-from torture.storm import AFTERWARDS_ON_A_SERVER
 from torture.workload import Tally, Writer
 
 # Some seconds of embedding, so that the worker is stopped in the middle of it.
@@ -28,20 +27,12 @@ _CLAIMED_WITHIN = 30.0
 _TRIES = 20
 
 
-def fencing(
-    directory: Path,
-    *,
-    scenario: str,
-    servers: Sequence[Server],
-    seed: int,
-    rounds: int,
-    show: Callable[[str], object],
-) -> Outcome:
-    """Stop, overtake and wake a worker so often, then judge."""
-    begun = time.monotonic()
-    oracle = Oracle(afterwards=AFTERWARDS_ON_A_SERVER if servers else 0.0)
+def fencing(context: Context) -> Outcome:
+    """Stop, overtake and wake a worker in each round, then judge."""
+    rounds = max(1, context.kills // 20)
+    oracle = context.oracle()
     taken_over = 0
-    with Fleet(directory, SPREAD, servers=servers) as fleet:
+    with Fleet(context.directory, SPREAD, servers=context.servers) as fleet:
         fleet.start()
         with fleet.connection() as connection:
             writer = Writer(oracle, connection)
@@ -52,7 +43,7 @@ def fencing(
 
                 def post(some: Sequence[Name], *coordinates: object) -> None:
                     versions: dict[Name, str | None] = {
-                        n: version_word(seed, *coordinates, n.external_id) for n in some
+                        n: version_word(context.seed, *coordinates, n.external_id) for n in some
                     }
                     _carry_out(writer, Verb.INGEST_BULK, versions)
 
@@ -73,14 +64,12 @@ def fencing(
                 post([Name(_BASE, "int", "probe")], number, "probe")
                 settle(fleet, oracle)
                 other.start()
-                show(f"round {number + 1} of {rounds}: {len(held)} documents taken over")
+                context.show(f"round {number + 1} of {rounds}: {len(held)} documents taken over")
         fleet.start()
-        inspect(fleet, oracle, show=show)
+        inspect(fleet, oracle, show=context.show)
     return Outcome.of(
-        scenario,
-        seed,
+        context,
         oracle,
-        seconds=time.monotonic() - begun,
         tally=Tally(requests=writer.tally.requests),
         notes=[f"{taken_over} documents taken over from a worker stopped in {rounds} rounds"],
     )

@@ -6,43 +6,34 @@ have settled meanwhile.
 """
 
 import time
-from collections.abc import Callable, Sequence
-from pathlib import Path
 
-from torture.fleet import LEASE_SECONDS, SPREAD, Fleet, Server, frozen
+from torture.context import Context
+from torture.fleet import LEASE_SECONDS, SPREAD, Fleet, frozen
 from torture.inspection import inspect, settle
-from torture.oracle import Fault, Oracle
+from torture.oracle import Fault
 from torture.outcome import Outcome
 from torture.schedule import freezes
-from torture.storm import AFTERWARDS_ON_A_SERVER
 from torture.workload import Workload
 
 
-def freeze_storm(
-    directory: Path,
-    *,
-    scenario: str,
-    servers: Sequence[Server],
-    seed: int,
-    number: int,
-    show: Callable[[str], object],
-) -> Outcome:
+def freeze_storm(context: Context) -> Outcome:
     """Stop a process so often, then judge. Nobody is killed."""
-    begun = time.monotonic()
-    oracle = Oracle(afterwards=AFTERWARDS_ON_A_SERVER if servers else 0.0)
+    oracle = context.oracle()
     outlasted = 0
-    with Fleet(directory, SPREAD, servers=servers) as fleet:
+    with Fleet(context.directory, SPREAD, servers=context.servers) as fleet:
         fleet.start()
-        workload = Workload(fleet, oracle, seed)
+        workload = Workload(fleet, oracle, context.seed)
         with workload:
-            for count, freeze in enumerate(freezes(seed, number, longest=LEASE_SECONDS * 2), 1):
+            for count, freeze in enumerate(
+                freezes(context.seed, context.kills, longest=LEASE_SECONDS * 2), 1
+            ):
                 time.sleep(freeze.pause)
                 processes = fleet.processes
                 with frozen(processes[int(freeze.which * len(processes))].pid):
                     time.sleep(freeze.seconds)
                 outlasted += freeze.seconds > LEASE_SECONDS
                 if count % 10 == 0:
-                    show(f"{count} of {number} stops")
+                    context.show(f"{count} of {context.kills} stops")
         for process in fleet.processes:
             if not process.is_alive:
                 oracle.accuse(Fault.ANSWER, process.log.stem, "ended by itself")
@@ -50,15 +41,13 @@ def freeze_storm(
         fleet.start()
         settle(fleet, oracle, worker_deaths=outlasted)
         settled = time.monotonic() - quiet
-        inspect(fleet, oracle, show=show)
+        inspect(fleet, oracle, show=context.show)
     return Outcome.of(
-        scenario,
-        seed,
+        context,
         oracle,
-        seconds=time.monotonic() - begun,
         tally=workload.tally,
         notes=[
-            f"{number} stops of a process, {outlasted} longer than a lease",
+            f"{context.kills} stops of a process, {outlasted} longer than a lease",
             f"{workload.tally.unavailable} requests answered 503",
             f"all settled {settled:.1f} s after the last",
         ],

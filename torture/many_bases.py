@@ -5,14 +5,13 @@ no cache of open files likes.
 """
 
 import random
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
+from torture.context import Context
 from torture.disk import post
 from torture.documents import Name
-from torture.fleet import SERVED, Fleet, Server
+from torture.fleet import SERVED, Fleet
 from torture.inspection import inspect, settle
 from torture.oracle import Fault, Oracle
 from torture.outcome import Outcome
@@ -26,51 +25,40 @@ _THREADS = 4
 _SETTLED_WITHIN = 900.0
 
 
-def many_bases(
-    directory: Path,
-    *,
-    scenario: str,
-    servers: Sequence[Server],
-    seed: int,
-    bases: int,
-    show: Callable[[str], object],
-) -> Outcome:
+def many_bases(context: Context) -> Outcome:
     """Fill so many knowledge bases with one document each, and search them all."""
-    begun = time.monotonic()
-    oracle = Oracle()
-    names = [Name(f"kb-{number}", "int", "only") for number in range(bases)]
-    dice = random.Random(seed)
+    oracle = context.oracle()
+    names = [Name(f"kb-{number}", "int", "only") for number in range(BASES)]
+    dice = random.Random(context.seed)
     opened: list[int] = []
-    with Fleet(directory, SERVED, servers=servers, most_files=MOST_FILES) as fleet:
+    with Fleet(context.directory, SERVED, servers=context.servers, most_files=MOST_FILES) as fleet:
         fleet.start()
         (worker,) = fleet.worker_pids()
         for word in ("first", "second"):
             with fleet.connection() as connection:
                 writer = Writer(oracle, connection)
-                for start in range(0, bases, _IN_BULK):
-                    post(writer, names[start : start + _IN_BULK], seed, word)
-                show(f"{bases} knowledge bases have their {word} version")
-            _wait_until_searchable(fleet, show)
+                for start in range(0, BASES, _IN_BULK):
+                    post(writer, names[start : start + _IN_BULK], context.seed, word)
+                context.show(f"{BASES:,} knowledge bases have their {word} version")
+            _wait_until_searchable(fleet, context)
             dice.shuffle(names)
             opened += _search_all(fleet, oracle, names, [fleet.apis[0].pid, worker])
         if fleet.worker_pids() != [worker]:
             oracle.accuse(Fault.ANSWER, "the worker", "did not survive")
         settle(fleet, oracle)
-        inspect(fleet, oracle, traces=False, show=show)
+        inspect(fleet, oracle, traces=False, show=context.show)
     return Outcome.of(
-        scenario,
-        seed,
+        context,
         oracle,
-        seconds=time.monotonic() - begun,
-        tally=Tally(requests=2 * -(-bases // _IN_BULK), looks=2 * bases),
+        tally=Tally(requests=2 * -(-BASES // _IN_BULK), looks=2 * BASES),
         notes=[
-            f"{bases:,} knowledge bases under ulimit -n {MOST_FILES}",
+            f"{BASES:,} knowledge bases under ulimit -n {MOST_FILES}",
             f"at most {max(opened)} files open in one process",
         ],
     )
 
 
-def _wait_until_searchable(fleet: Fleet, show: Callable[[str], object]) -> None:
+def _wait_until_searchable(fleet: Fleet, context: Context) -> None:
     with fleet.connection() as connection:
 
         def waits() -> bool:
@@ -80,7 +68,7 @@ def _wait_until_searchable(fleet: Fleet, show: Callable[[str], object]) -> None:
             )
 
         seconds = fleet.wait_for(lambda: not waits(), "documents wait", _SETTLED_WITHIN)
-        show(f"all are searchable, {seconds:.0f} s later")
+        context.show(f"all are searchable, {seconds:.0f} s later")
 
 
 def _search_all(

@@ -1,10 +1,12 @@
 """What a scenario ends with: a line of figures, and rows for the results file."""
 
+import time
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from benchmarks.results import Result
+from torture.context import Context
 from torture.oracle import Fault, Oracle, Violation
 from torture.workload import Tally
 
@@ -30,11 +32,9 @@ class Outcome:
     @classmethod
     def of(
         cls,
-        scenario: str,
-        seed: int,
+        context: Context,
         oracle: Oracle,
         *,
-        seconds: float,
         tally: Tally | None = None,
         kills: int = 0,
         notes: Sequence[str] = (),
@@ -42,9 +42,9 @@ class Outcome:
     ) -> "Outcome":
         """The outcome that an oracle knows."""
         return cls(
-            scenario,
-            seed,
-            seconds,
+            context.title,
+            context.seed,
+            time.monotonic() - context.begun,
             documents=len(oracle.names()),
             acknowledged=oracle.acknowledged(),
             left_open=oracle.left_open(),

@@ -6,44 +6,34 @@ through all of it: nobody restarts them, and none may end.
 
 import random
 import time
-from collections.abc import Callable, Sequence
-from pathlib import Path
 
-from torture.fleet import SPREAD, Fleet, Server
+from torture.context import Context
+from torture.fleet import SPREAD, Fleet
 from torture.inspection import inspect, settle
-from torture.oracle import Fault, Oracle
+from torture.oracle import Fault
 from torture.outcome import Outcome
-from torture.storm import AFTERWARDS_ON_A_SERVER
 from torture.workload import Workload
 
 
-def server_crashes(
-    directory: Path,
-    *,
-    scenario: str,
-    servers: Sequence[Server],
-    seed: int,
-    rounds: int,
-    show: Callable[[str], object],
-) -> Outcome:
+def server_crashes(context: Context) -> Outcome:
     """In each round a server is killed and comes back, and one is frozen for some seconds."""
-    begun = time.monotonic()
-    oracle = Oracle(afterwards=AFTERWARDS_ON_A_SERVER)
-    dice = random.Random(f"{seed}/servers")
-    with Fleet(directory, SPREAD, servers=servers) as fleet:
+    oracle = context.oracle()
+    rounds = max(2, context.kills // 15)
+    dice = random.Random(f"{context.seed}/servers")
+    with Fleet(context.directory, SPREAD, servers=context.servers) as fleet:
         fleet.start()
-        workload = Workload(fleet, oracle, seed)
+        workload = Workload(fleet, oracle, context.seed)
         with workload:
             for number in range(rounds):
                 time.sleep(dice.uniform(1.0, 4.0))
-                server = dice.choice(servers)
+                server = dice.choice(context.servers)
                 server.kill()
                 time.sleep(dice.uniform(0.0, 4.0))
                 server.start()
                 time.sleep(dice.uniform(1.0, 4.0))
-                with dice.choice(servers).frozen():
+                with dice.choice(context.servers).frozen():
                     time.sleep(dice.uniform(1.0, 8.0))
-                show(f"round {number + 1} of {rounds}")
+                context.show(f"round {number + 1} of {rounds}")
         for process in fleet.processes:
             if not process.is_alive:
                 oracle.accuse(Fault.ANSWER, process.log.stem, "ended with the server")
@@ -51,12 +41,10 @@ def server_crashes(
         fleet.start()
         settle(fleet, oracle)
         settled = time.monotonic() - quiet
-        inspect(fleet, oracle, show=show)
+        inspect(fleet, oracle, show=context.show)
     return Outcome.of(
-        scenario,
-        seed,
+        context,
         oracle,
-        seconds=time.monotonic() - begun,
         tally=workload.tally,
         notes=[
             f"{rounds} crashes of a server and as many times that it stood still",

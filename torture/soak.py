@@ -5,15 +5,16 @@ through what each process had, from when it had settled in.
 """
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 
 from benchmarks.results import Result
-from torture.fleet import SERVED, Fleet, Server
+from torture.context import Context
+from torture.fleet import SERVED, Fleet
 from torture.inspection import inspect, settle
-from torture.oracle import Fault, Oracle
+from torture.oracle import Fault
 from torture.outcome import Outcome
 from torture.workload import Workload
 
@@ -28,49 +29,39 @@ MOST_FILES_AN_HOUR = 16.0
 _MIB = 2**20
 
 
-def soak(
-    directory: Path,
-    *,
-    scenario: str,
-    servers: Sequence[Server],
-    seed: int,
-    minutes: float,
-    show: Callable[[str], object],
-) -> Outcome:
+def soak(context: Context) -> Outcome:
     """Run under load for so long, then judge slopes and documents."""
-    begun = time.monotonic()
-    oracle = Oracle()
+    oracle = context.oracle()
     samples: list[tuple[float, Mapping[str, tuple[int, int]]]] = []
-    with Fleet(directory, SERVED, servers=servers) as fleet:
+    with Fleet(context.directory, SERVED, servers=context.servers) as fleet:
         fleet.start()
-        workload = Workload(fleet, oracle, seed, most_own=_OWN_DOCUMENTS)
+        workload = Workload(fleet, oracle, context.seed, most_own=_OWN_DOCUMENTS)
         with workload:
             (worker,) = fleet.worker_pids()
             pids = {"API": fleet.apis[0].pid, "worker": worker}
-            end = time.monotonic() + minutes * 60
+            end = time.monotonic() + context.minutes * 60
             told = time.monotonic()
             while time.monotonic() < end:
-                time.sleep(min(_SAMPLE_SECONDS, minutes))
-                at = time.monotonic() - begun
+                time.sleep(min(_SAMPLE_SECONDS, context.minutes))
+                at = time.monotonic() - context.begun
                 samples.append(
                     (at, {name: (memory(pid), files(pid)) for name, pid in pids.items()})
                 )
                 if time.monotonic() - told > 60:
                     told = time.monotonic()
-                    show(f"{at / 60:.0f} of {minutes:.0f} minutes: {_sentence(samples[-1][1])}")
+                    minute = f"{at / 60:.0f} of {context.minutes:.0f} minutes"
+                    context.show(f"{minute}: {_sentence(samples[-1][1])}")
         if fleet.worker_pids() != [worker] or not fleet.apis[0].is_alive:
             oracle.accuse(Fault.ANSWER, "a process", "died by itself")
         settle(fleet, oracle)
-        inspect(fleet, oracle, show=show)
+        inspect(fleet, oracle, show=context.show)
     kept = [sample for sample in samples if sample[0] > samples[-1][0] * WARM_UP_SHARE]
-    figures = [figure for name in pids for figure in _slopes(name, kept, minutes)]
+    figures = [figure for name in pids for figure in _slopes(name, kept, context.minutes)]
     return Outcome.of(
-        scenario,
-        seed,
+        context,
         oracle,
-        seconds=time.monotonic() - begun,
         tally=workload.tally,
-        notes=[f"{minutes:.0f} minutes", *(f"{f.what}: {f.figure()}" for f in figures)],
+        notes=[f"{context.minutes:.0f} minutes", *(f"{f.what}: {f.figure()}" for f in figures)],
         figures=figures,
     )
 

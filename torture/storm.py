@@ -9,41 +9,36 @@ import os
 import signal
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
-from pathlib import Path
+from collections.abc import Sequence
 
 from torture.connection import NotAnswered, NotSent
-from torture.fleet import Fleet, Process, Server, Shape, children_of
+from torture.context import Context
+from torture.fleet import SERVED, SPREAD, Fleet, Process, Shape, children_of
 from torture.inspection import inspect, settle
-from torture.oracle import Oracle
 from torture.outcome import Outcome
 from torture.schedule import KNOWLEDGE_BASES, Kill, Target, kills
 from torture.workload import Workload
 
-# After a connection broke, PostgreSQL may be in the midst of a commit that it carries through.
-AFTERWARDS_ON_A_SERVER = 2.0
+
+def kill_storm(context: Context) -> Outcome:
+    """One server with its worker on SQLite, a fleet on a registry that is a server."""
+    return _storm(context, SPREAD if context.servers else SERVED)
 
 
-def storm(
-    directory: Path,
-    *,
-    scenario: str,
-    shape: Shape,
-    servers: Sequence[Server],
-    seed: int,
-    number: int,
-    show: Callable[[str], object],
-) -> Outcome:
-    """Kill so often, then judge."""
-    begun = time.monotonic()
-    oracle = Oracle(afterwards=AFTERWARDS_ON_A_SERVER if servers else 0.0)
+def fleet_kill_storm(context: Context) -> Outcome:
+    """A fleet on either."""
+    return _storm(context, SPREAD)
+
+
+def _storm(context: Context, shape: Shape) -> Outcome:
+    oracle = context.oracle()
     killed: Counter[Target] = Counter()
     in_work = 0
-    with Fleet(directory, shape, servers=servers) as fleet:
+    with Fleet(context.directory, shape, servers=context.servers) as fleet:
         fleet.start()
-        workload = Workload(fleet, oracle, seed)
+        workload = Workload(fleet, oracle, context.seed)
         with workload:
-            for count, kill in enumerate(kills(seed, number), 1):
+            for count, kill in enumerate(kills(context.seed, context.kills), 1):
                 if kill.settled:
                     fleet.wait_until_in_service()
                 time.sleep(kill.pause)
@@ -53,10 +48,10 @@ def storm(
                 time.sleep(kill.downtime)
                 fleet.start_dead()
                 if count % 10 == 0:
-                    show(f"{count} of {number} kills")
+                    context.show(f"{count} of {context.kills} kills")
         quiet = time.monotonic()
         fleet.start()
-        worker_deaths = number - killed[Target.API] if shape.workers else number
+        worker_deaths = context.kills - killed[Target.API] if shape.workers else context.kills
         given_up = settle(fleet, oracle, worker_deaths=worker_deaths)
         notes = [
             f"{shape}",
@@ -66,14 +61,12 @@ def storm(
         ]
         if given_up:
             notes.append(f"{given_up} given up after three deaths and retried by hand")
-        inspect(fleet, oracle, show=show)
+        inspect(fleet, oracle, show=context.show)
     return Outcome.of(
-        scenario,
-        seed,
+        context,
         oracle,
-        seconds=time.monotonic() - begun,
         tally=workload.tally,
-        kills=number,
+        kills=context.kills,
         notes=notes,
     )
 

@@ -1,14 +1,17 @@
 """A scenario's line says all that a reader needs, the seed first of all."""
 
+from pathlib import Path
+
 import pytest
 
 from torture import __main__ as program
+from torture.context import Context
 from torture.documents import Name
 from torture.fleet import NotPossible, TortureFailed
 from torture.oracle import Fault, Oracle
 from torture.outcome import Outcome
 from torture.registries import RegistryKind
-from torture.scenarios import Context, Scenario
+from torture.scenarios import Scenario
 from torture.soak import slope
 
 
@@ -17,7 +20,8 @@ def outcome(*faults: Fault) -> Outcome:
     oracle.acknowledge(oracle.begin({Name("kb", "int", "page"): "v1"}))
     for fault in faults:
         oracle.accuse(fault, "a page", "was seen so")
-    return Outcome.of("kills on sqlite", 4711, oracle, seconds=1.0, kills=30)
+    context = Context("kills", 4711, 30, 6.0, RegistryKind.SQLITE, Path())
+    return Outcome.of(context, oracle, kills=context.kills)
 
 
 def test_a_line_holds_seed_figures_and_a_count_for_each_fault() -> None:
