@@ -32,6 +32,7 @@ class Collector:
 
     def __init__(self) -> None:
         self._spans: list[ReceivedSpan] = []
+        self._bodies: list[bytes] = []
         self._arrived = threading.Condition()
         collector = self
 
@@ -62,6 +63,7 @@ class Collector:
         assert path == "/v1/traces"
         request = ExportTraceServiceRequest.FromString(body)
         with self._arrived:
+            self._bodies.append(body)
             for resource in request.resource_spans:
                 service = {a.key: a.value.string_value for a in resource.resource.attributes}
                 for scope in resource.scope_spans:
@@ -83,6 +85,11 @@ class Collector:
                             )
                         )
             self._arrived.notify_all()
+
+    def holds(self, words: str) -> bool:
+        """Whether these words came, in whatever place of whatever span."""
+        with self._arrived:
+            return any(words.encode() in body for body in self._bodies)
 
     def spans(self) -> list[ReceivedSpan]:
         """All that came so far."""

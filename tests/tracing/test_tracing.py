@@ -80,6 +80,8 @@ def test_an_error_is_noted_by_its_kind_and_not_by_its_words(collector: Collector
     (one,) = collector.spans()
     assert one.is_error
     assert one.attributes == {"error.type": "ValueError"}
+    assert collector.holds("ValueError")
+    assert not collector.holds("rash")
 
 
 def test_a_server_error_is_an_error_and_a_clients_is_none(collector: Collector) -> None:
