@@ -6,7 +6,13 @@ from typing import Any
 
 from llama_index.core.node_parser import NodeParser
 from llama_index.core.node_parser.node_utils import build_nodes_from_splits
-from llama_index.core.schema import BaseNode, Document, MetadataMode, TextNode
+from llama_index.core.schema import (
+    BaseNode,
+    Document,
+    MetadataMode,
+    NodeRelationship,
+    TextNode,
+)
 from pydantic import Field, SkipValidation
 
 from llamaindex_reaktly.content import metadata as keys
@@ -95,13 +101,23 @@ class SectionNodeParser(NodeParser):
     def _postprocess_parsed_nodes(
         self, nodes: list[BaseNode], parent_doc_map: dict[str, Document]
     ) -> list[BaseNode]:
-        # The base class looks each text up in its document and so gives a passage
-        # that occurs twice, or has a repeated table header, a wrong place.
+        # The base class looks each text up in its document. A passage that occurs twice, or has
+        # a repeated table header or fence, then gets a wrong place or none, and what is not
+        # found has been looked for in all of the document: a megabyte of one code block took
+        # seconds. So the documents are kept from it, and what else it does with them is done here.
         places = [
             (node.start_char_idx, node.end_char_idx) if isinstance(node, TextNode) else None
             for node in nodes
         ]
-        finished = super()._postprocess_parsed_nodes(nodes, parent_doc_map)
+        parents = [parent_doc_map.get(node.ref_doc_id or "") for node in nodes]
+        if self.include_metadata:
+            for node, parent in zip(nodes, parents, strict=True):
+                if parent is not None:
+                    node.metadata = {**parent.metadata, **node.metadata}
+        finished = super()._postprocess_parsed_nodes(nodes, {})
+        for node, parent in zip(finished, parents, strict=True):
+            if parent is not None and parent.source_node is not None:
+                node.relationships[NodeRelationship.SOURCE] = parent.source_node
         for node, place in zip(finished, places, strict=True):
             if isinstance(node, TextNode) and place is not None:
                 node.start_char_idx, node.end_char_idx = place
