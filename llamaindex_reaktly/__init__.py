@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from llamaindex_reaktly.node_parser.section_node_parser import SectionNodeParser
     from llamaindex_reaktly.settings import Settings
     from llamaindex_reaktly.stores.sqlite_vector_store import ReaktlySQLiteVectorStore
+    from llamaindex_reaktly.stores.weaviate_vector_store import ReaktlyWeaviateVectorStore
 
 __all__ = [
     "ContentType",
@@ -37,6 +38,7 @@ __all__ = [
     "MiniLMEmbedding",
     "ReaktlyError",
     "ReaktlySQLiteVectorStore",
+    "ReaktlyWeaviateVectorStore",
     "Receipt",
     "SearchHit",
     "SearchMode",
@@ -54,6 +56,7 @@ _MODULES = {
     "MiniLMEmbedding": "embeddings.minilm_embedding",
     "ReaktlyError": "errors",
     "ReaktlySQLiteVectorStore": "stores.sqlite_vector_store",
+    "ReaktlyWeaviateVectorStore": "stores.weaviate_vector_store",
     "SectionNodeParser": "node_parser.section_node_parser",
     "Settings": "settings",
 }

@@ -1,25 +1,10 @@
-"""The Weaviate store: the index of many knowledge bases on a server, or a cluster of them.
+"""The Weaviate store: `WeaviateIndex` for callers that block."""
 
-A version of a document is written whole before its head is, which makes it appear; older
-versions are removed afterwards. So a search may meet two versions of a document, each of
-them whole. Nothing is taken as stored because the server did not complain: every batch is
-found again by its vectors before the next step, and any complaint fails the whole call,
-which may then be made again.
-"""
-
-import asyncio
-from collections import defaultdict
-from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
-from concurrent.futures import Future
-from typing import TypeVar
+from collections.abc import Callable, Collection, Mapping, Sequence
 
 from weaviate.classes.config import ConsistencyLevel
-from weaviate.classes.query import Filter as ServerFilter
-from weaviate.exceptions import WeaviateBaseError
 
 from llamaindex_reaktly.embeddings.protocol import EmbedderIdentity
-from llamaindex_reaktly.errors import EmbedderMismatch, Unavailable
-from llamaindex_reaktly.stores import weaviate_counts, weaviate_tenant
 from llamaindex_reaktly.stores.protocol import (
     Candidate,
     IndexedNode,
@@ -31,26 +16,9 @@ from llamaindex_reaktly.stores.protocol import (
     Vector,
 )
 from llamaindex_reaktly.stores.weaviate_connection import WeaviateAddress, WeaviateConnection
-from llamaindex_reaktly.stores.weaviate_counts import Known, Tenant
-from llamaindex_reaktly.stores.weaviate_objects import (
-    document_token,
-    language_object,
-    node_of,
-    object_id,
-    objects_of,
-    read_head,
-    read_node,
-    read_ref,
-)
-from llamaindex_reaktly.stores.weaviate_schema import VECTOR, Collections, Home
-from llamaindex_reaktly.stores.weaviate_search import Kept, Records, gathered
-
-T = TypeVar("T")
+from llamaindex_reaktly.stores.weaviate_index import WeaviateIndex
 
 DEFAULT_PREFIX = "Reaktly"
-# What a server says of a tenant or a collection that was removed behind our back.
-_GONE = ("tenant not found", "could not find class", "non-existing index", "class not found")
-_MOST_TENANTS = 1_000
 
 
 class WeaviateStore(Store):
@@ -73,14 +41,13 @@ class WeaviateStore(Store):
         identity_of: Callable[[str], EmbedderIdentity | None] = lambda _: None,
     ) -> None:
         self.connection = WeaviateConnection(address)
-        self._prefix = prefix
-        self._replication_factor = replication_factor
-        self._consistency = consistency
-        self._identity_of = identity_of
-        # What follows is touched on the connection's loop alone.
-        self._homes: Kept[str, Home] = Kept(_MOST_TENANTS)
-        self._known: Kept[str, Known] = Kept(_MOST_TENANTS)
-        self._records = Records()
+        self.index = WeaviateIndex(
+            self.connection,
+            prefix=prefix,
+            replication_factor=replication_factor,
+            consistency=consistency,
+            identity_of=identity_of,
+        )
 
     def close(self) -> None:
         """End the connection. Idempotent."""
@@ -88,14 +55,7 @@ class WeaviateStore(Store):
 
     def check(self) -> None:
         """Raise `Unavailable` unless the server says that it is ready."""
-
-        async def ask() -> None:
-            self.connection.doubt()
-            await self.connection.client()
-
-        self.connection.read(ask)
-
-    # Writing
+        self.connection.read(self.index.check)
 
     def replace(
         self,
@@ -104,172 +64,32 @@ class WeaviateStore(Store):
         *,
         keep_older: bool = False,
     ) -> None:
-        """Put each document's new version beside any older one, then remove that.
-
-        Of several versions of a document the highest stays, the last one of equals; a
-        version equal to the one in the index replaces it. Raises `EmbedderMismatch` for a
-        vector of another dimension than those in the base.
-        """
-        latest: dict[str, Replacement] = {}
-        for replacement in replacements:
-            known = latest.get(replacement.document.document_id)
-            if known is None or known.document.version <= replacement.document.version:
-                latest[replacement.document.document_id] = replacement
-        if latest:
-            self.connection.write(
-                lambda: self._replaced(
-                    knowledge_base_id, list(latest.values()), keep_older=keep_older
-                )
-            )
-
-    async def _replaced(
-        self, knowledge_base_id: str, replacements: Sequence[Replacement], *, keep_older: bool
-    ) -> None:
-        dimensions = {len(node.vector) for one in replacements for node in one.nodes}
-        home = await self._home(knowledge_base_id)
-        expected = {home.dimension} if home else dimensions
-        if len(dimensions | expected) > 1:
-            raise EmbedderMismatch(
-                f"the knowledge base holds vectors of {min(expected)} dimensions,"
-                f" not of {min((dimensions - expected) or dimensions)}"
-            )
-        if home is None:
-            if not dimensions:
-                return  # an index without a single node
-            home = await self._made(knowledge_base_id, *dimensions)
-
-        async def write(tenant: Tenant) -> bool:
-            await self._write(tenant, knowledge_base_id, replacements, keep_older=keep_older)
-            return True
-
-        if not await self._on_tenant(knowledge_base_id, write, otherwise=False):
-            raise Unavailable("the knowledge base's index was dropped meanwhile")
-
-    async def _write(
-        self,
-        tenant: Tenant,
-        knowledge_base_id: str,
-        replacements: Sequence[Replacement],
-        *,
-        keep_older: bool,
-    ) -> None:
-        there = await weaviate_tenant.heads(
-            tenant, {one.document.document_id for one in replacements}
+        """Put each document's new version beside any older one, then remove that."""
+        self.connection.write(
+            lambda: self.index.replace(knowledge_base_id, replacements, keep_older=keep_older)
         )
-        newest = {document_id: refs[-1].version for document_id, refs in there.items()}
-        wanted = [
-            one
-            for one in replacements
-            if newest.get(one.document.document_id, -1) <= one.document.version
-        ]
-        if not wanted:
-            return
-        objects = await asyncio.to_thread(lambda: [objects_of(one) for one in wanted])
-        languages = {one.document.language for one in wanted}
-        self._forget(knowledge_base_id)
-        rest = [language_object(language) for language in sorted(languages)]
-        rest += [one for of_one in objects for one in of_one[1:]]
-        await weaviate_tenant.put(tenant, rest)
-        await weaviate_tenant.put(tenant, [of_one[0] for of_one in objects])
-        for one in wanted:
-            if one.document.version == newest.get(one.document.document_id):
-                await self._remove_surplus(tenant, one)
-        if not keep_older:
-            older = {one.document.document_id: one.document.version for one in wanted}
-            await self._remove_older(tenant, {k: v for k, v in older.items() if k in there})
-        await weaviate_tenant.flush(tenant)
-        self._forget(knowledge_base_id)
-
-    async def _remove_surplus(self, tenant: Tenant, replacement: Replacement) -> None:
-        """Remove what the same version had beyond its nodes, when it was written before."""
-        document = replacement.document
-        await weaviate_tenant.remove(
-            tenant,
-            ServerFilter.all_of(
-                [
-                    weaviate_tenant.has_token(document_token(document.document_id)),
-                    ServerFilter.by_property("version").equal(document.version),
-                    ServerFilter.by_property("ordinal").greater_or_equal(
-                        max(len(replacement.nodes), 1)
-                    ),
-                ]
-            ),
-        )
-
-    async def _remove_older(self, tenant: Tenant, current: Mapping[str, int]) -> None:
-        by_version: dict[int, list[str]] = defaultdict(list)
-        for document_id, version in current.items():
-            by_version[version].append(document_token(document_id))
-        for version, tokens in by_version.items():
-            for some in weaviate_tenant.slices(tokens, weaviate_tenant.BATCH):
-                older = ServerFilter.by_property("version").less_than(version)
-                await weaviate_tenant.remove(tenant, weaviate_tenant.has_any_token(some) & older)
 
     def delete_older(self, knowledge_base_id: str, current: Mapping[str, int]) -> None:
         """Remove every version of these documents that is older than the one named."""
-
-        async def remove(tenant: Tenant) -> None:
-            await self._remove_older(tenant, current)
-            self._forget(knowledge_base_id)
-
-        if current:
-            self.connection.write(
-                lambda: self._on_tenant(knowledge_base_id, remove, otherwise=None)
-            )
+        self.connection.write(lambda: self.index.delete_older(knowledge_base_id, current))
 
     def delete(self, knowledge_base_id: str, document_ids: Collection[str]) -> int:
         """Remove documents with all their nodes; how many there were.
 
         Copies of their text may stay in the server's files until it compacts them.
         """
-
-        async def remove(tenant: Tenant) -> int:
-            there = await weaviate_tenant.heads(tenant, document_ids)
-            await weaviate_tenant.remove_documents(tenant, document_ids)
-            self._forget(knowledge_base_id)
-            return len(there)
-
-        return self.connection.write(
-            lambda: self._on_tenant(knowledge_base_id, remove, otherwise=0)
-        )
+        return self.connection.write(lambda: self.index.delete(knowledge_base_id, document_ids))
 
     def purge(self, knowledge_base_id: str) -> None:
         """Nothing: when its files are rewritten is the server's business."""
 
     def drop(self, knowledge_base_id: str) -> None:
         """Remove a knowledge base's tenant, and with it all its files on the server."""
-
-        async def remove() -> None:
-            await (await self._collections()).remove(knowledge_base_id)
-            self._homes.pop(knowledge_base_id)
-            self._forget(knowledge_base_id)
-
-        self.connection.write(remove)
-
-    # Reading
+        self.connection.write(lambda: self.index.drop(knowledge_base_id))
 
     def search(self, knowledge_base_id: str, query: StoreQuery) -> list[Candidate]:
-        """The union of both legs' best nodes with exact evidence, of every whole version.
-
-        Raises `EmbedderMismatch` for a vector of another dimension than the base's.
-        """
-        return self.search_later(knowledge_base_id, query).result()
-
-    def search_later(self, knowledge_base_id: str, query: StoreQuery) -> "Future[list[Candidate]]":
-        """As `search`, for callers that do not block."""
-
-        async def found() -> list[Candidate]:
-            home = await self._home(knowledge_base_id)
-            if home is None:
-                return []
-
-            async def ask(tenant: Tenant) -> list[Candidate]:
-                known = self._knowledge(knowledge_base_id)
-                return await gathered(tenant, home.dimension, query, known, self._records)
-
-            return await self._on_tenant(knowledge_base_id, ask, otherwise=list[Candidate]())
-
-        return self.connection.submit(found, self.connection.address.read_timeout)
+        """The union of both legs' best nodes with exact evidence, of every whole version."""
+        return self.connection.read(lambda: self.index.search(knowledge_base_id, query))
 
     def known_vectors(
         self, knowledge_base_id: str, document_ids: Collection[str]
@@ -284,131 +104,20 @@ class WeaviateStore(Store):
     def nodes(
         self, knowledge_base_id: str, document_id: str, *, from_version: int = 0
     ) -> list[IndexedNode]:
-        """The nodes of a document's newest whole version in order.
-
-        Empty if there is none from that version on.
-        """
-
-        async def read(tenant: Tenant) -> list[IndexedNode]:
-            there = await weaviate_tenant.heads(tenant, [document_id])
-            if document_id not in there:
-                return []
-            version = there[document_id][-1].version
-            if version < from_version:
-                return []
-            found = await weaviate_tenant.fetch(
-                tenant, [object_id(document_id, version, 0)], return_properties=["head"]
-            )
-            head = read_head(found[0].properties) if found else None
-            if head is None:
-                return []
-            ids = [object_id(document_id, version, place) for place in range(head.nodes)]
-            objects = await weaviate_tenant.fetch(
-                tenant, ids, return_properties=["payload", "terms"], include_vector=True
-            )
-            nodes = []
-            for one in objects:
-                record = read_node(one.properties, one.vector.get(VECTOR))
-                if record is not None:
-                    nodes.append(node_of(record, str(one.properties["terms"])))
-            return sorted(nodes, key=lambda node: node.ordinal)
-
-        return self._reading(knowledge_base_id, read, otherwise=[])
+        """The nodes of a document's newest whole version in order; empty if it is older."""
+        return self.connection.write(
+            lambda: self.index.nodes(knowledge_base_id, document_id, from_version=from_version)
+        )
 
     def languages(self, knowledge_base_id: str) -> tuple[str, ...]:
         """The languages of the documents in the index, most frequent first."""
-
-        async def read(tenant: Tenant) -> tuple[str, ...]:
-            return await weaviate_counts.languages(tenant, self._knowledge(knowledge_base_id))
-
-        return self._reading(knowledge_base_id, read, otherwise=())
+        return self.connection.read(lambda: self.index.languages(knowledge_base_id))
 
     def count(self, knowledge_base_id: str) -> StoreCounts:
         """How many documents and nodes the index holds, older versions included."""
-
-        async def read(tenant: Tenant) -> StoreCounts:
-            of_tenant = await weaviate_counts.counts(tenant, Known())
-            return StoreCounts(documents=of_tenant.documents, nodes=of_tenant.nodes)
-
-        return self._reading(knowledge_base_id, read, otherwise=StoreCounts(documents=0, nodes=0))
+        return self.connection.read(lambda: self.index.count(knowledge_base_id))
 
     def versions(self, knowledge_base_id: str) -> list[IndexedVersion]:
         """Every whole version with the nodes that are there; reads all objects."""
-
-        async def read(tenant: Tenant) -> list[IndexedVersion]:
-            nodes: dict[tuple[str, int], int] = defaultdict(int)
-            whole: set[tuple[str, int]] = set()
-            async for one in tenant.iterator(return_properties=["ref", "nodes", "length"]):
-                if not one.properties.get("ref"):
-                    continue  # says that there is a language
-                ref = read_ref(one.properties)
-                nodes[ref.document_id, ref.version] += one.properties.get("length") is not None
-                if one.properties.get("nodes") is not None:
-                    whole.add((ref.document_id, ref.version))
-            return [IndexedVersion(*version, nodes[version]) for version in sorted(whole)]
-
         # All of it, which takes as long as it takes.
-        return self.connection.submit(
-            lambda: self._on_tenant(knowledge_base_id, read, otherwise=list[IndexedVersion]()), None
-        ).result()
-
-    def _reading(
-        self, knowledge_base_id: str, read: Callable[[Tenant], Awaitable[T]], *, otherwise: T
-    ) -> T:
-        return self.connection.read(
-            lambda: self._on_tenant(knowledge_base_id, read, otherwise=otherwise)
-        )
-
-    # Places
-
-    async def _collections(self) -> Collections:
-        # A server that starts denies what it has: it is asked whether it is ready each time.
-        self.connection.doubt()
-        client = await self.connection.client()
-        return Collections(client, self._prefix, self._replication_factor)
-
-    async def _home(self, knowledge_base_id: str) -> Home | None:
-        home = self._homes.get(knowledge_base_id)
-        if home is None:
-            home = await (await self._collections()).find(knowledge_base_id)
-            if home is not None:
-                self._homes.put(knowledge_base_id, home)
-        return home
-
-    async def _made(self, knowledge_base_id: str, dimension: int) -> Home:
-        identity = self._identity_of(knowledge_base_id)
-        if identity is None:
-            identity = EmbedderIdentity("vectors", "", dimension)
-        home = await (await self._collections()).make(knowledge_base_id, identity)
-        self._homes.put(knowledge_base_id, home)
-        return home
-
-    async def _on_tenant(
-        self, knowledge_base_id: str, call: Callable[[Tenant], Awaitable[T]], *, otherwise: T
-    ) -> T:
-        """What `call` makes of the knowledge base's tenant; `otherwise` if it has none."""
-        for is_last in (False, True):
-            home = await self._home(knowledge_base_id)
-            if home is None:
-                return otherwise
-            client = await self.connection.client()
-            collection = client.collections.use(home.alias)
-            tenant = collection.with_tenant(home.tenant).with_consistency_level(self._consistency)
-            try:
-                return await call(tenant)
-            except WeaviateBaseError as error:
-                if is_last or not any(mark in str(error) for mark in _GONE):
-                    raise
-                # Another process dropped it, and may have made it anew elsewhere.
-                self._homes.pop(knowledge_base_id)
-        raise AssertionError("unreachable")
-
-    def _knowledge(self, knowledge_base_id: str) -> Known:
-        known = self._known.get(knowledge_base_id)
-        if known is None:
-            known = Known()
-            self._known.put(knowledge_base_id, known)
-        return known
-
-    def _forget(self, knowledge_base_id: str) -> None:
-        self._known.pop(knowledge_base_id)
+        return self.connection.submit(lambda: self.index.versions(knowledge_base_id), None).result()

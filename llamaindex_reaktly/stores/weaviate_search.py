@@ -83,7 +83,7 @@ class Records:
 
 
 @dataclass(frozen=True, slots=True)
-class _Hit:
+class Hit:
     """An object that a leg brought up."""
 
     object_id: str
@@ -91,11 +91,12 @@ class _Hit:
 
     @property
     def head_id(self) -> str:
+        """The object that carries the document."""
         return object_id(self.ref.document_id, self.ref.version, 0)
 
 
 @dataclass(frozen=True, slots=True)
-class _Read:
+class ReadHit:
     """What a hit's object and its head hold."""
 
     node: NodeRecord
@@ -123,7 +124,7 @@ async def gathered(
             lexical, matching = await terms
         finally:
             terms.cancel()
-        read = await _read(tenant, [*near, *matching], records)
+        read = await read_hits(tenant, [*near, *matching], records)
         if query.filter is not None and not condition.is_exact:
             read = {
                 own_id: one
@@ -156,7 +157,7 @@ async def gathered(
 
 async def _nearest(
     tenant: Tenant, vector: Vector | None, condition: ServerCondition, limit: int
-) -> list[_Hit]:
+) -> list[Hit]:
     if vector is None:
         return []
     answer = await tenant.query.near_vector(
@@ -171,7 +172,7 @@ async def _nearest(
 
 async def _lexical(
     tenant: Tenant, query: StoreQuery, condition: ServerCondition, limit: int, known: Known
-) -> tuple[LexicalQuery | None, list[_Hit]]:
+) -> tuple[LexicalQuery | None, list[Hit]]:
     terms = {} if query.terms is None else query.terms
     distinct = distinct_terms(terms)
     if not distinct:
@@ -208,11 +209,11 @@ def _repeated(of_languages: Iterable[Sequence[str]], chosen: set[str]) -> list[s
     ]
 
 
-def _hits(objects: Iterable[Found]) -> list[_Hit]:
-    return [_Hit(str(one.uuid), read_ref(one.properties)) for one in objects]
+def _hits(objects: Iterable[Found]) -> list[Hit]:
+    return [Hit(str(one.uuid), read_ref(one.properties)) for one in objects]
 
 
-async def _read(tenant: Tenant, hits: Iterable[_Hit], records: Records) -> dict[str, _Read]:
+async def read_hits(tenant: Tenant, hits: Iterable[Hit], records: Records) -> dict[str, ReadHit]:
     """Hits by id with what their objects hold; those of versions that are not whole left out."""
     by_id = {hit.object_id: hit for hit in hits}
     nodes = {k: records.nodes.get((k, hit.ref.stamp)) for k, hit in by_id.items()}
@@ -245,12 +246,12 @@ async def _read(tenant: Tenant, hits: Iterable[_Hit], records: Records) -> dict[
     for own_id, hit in by_id.items():
         node, head = nodes[own_id], heads[hit.head_id]
         if node is not None and head is not None:
-            read[own_id] = _Read(node, head)
+            read[own_id] = ReadHit(node, head)
     return read
 
 
 def _candidates(
-    read: Sequence[_Read],
+    read: Sequence[ReadHit],
     nearest: NDArray[np.bool_],
     vector: Vector | None,
     lexical: LexicalQuery | None,

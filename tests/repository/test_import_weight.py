@@ -20,7 +20,9 @@ FACES = (
     "llamaindex_reaktly.embeddings.minilm_embedding",
     "llamaindex_reaktly.ingestion.parsing",
     "llamaindex_reaktly.node_parser.section_node_parser",
+    "llamaindex_reaktly.stores.llama_index_nodes",
     "llamaindex_reaktly.stores.sqlite_vector_store",
+    "llamaindex_reaktly.stores.weaviate_vector_store",
 )
 WORKER = "llamaindex_reaktly.ingestion."
 

@@ -1,7 +1,8 @@
-"""The embedded store through LlamaIndex's interface."""
+"""Both stores through LlamaIndex's interface."""
 
 import asyncio
-from collections.abc import Iterator
+import secrets
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -29,13 +30,42 @@ from llamaindex_reaktly.domain import SourceType
 from llamaindex_reaktly.errors import EmbedderMismatch
 from llamaindex_reaktly.stores.protocol import IndexedDocument, IndexedNode, Replacement
 from llamaindex_reaktly.stores.sqlite_vector_store import ReaktlySQLiteVectorStore
+from llamaindex_reaktly.stores.weaviate_vector_store import ReaktlyWeaviateVectorStore
+from scripts.weaviate_server import WeaviateServer
+
+Face = ReaktlySQLiteVectorStore | ReaktlyWeaviateVectorStore
+
+
+@pytest.fixture(params=["embedded", "weaviate"])
+def open_face(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Callable[[str], Face]]:
+    """Opens knowledge bases of one new index, on each store in turn."""
+    opened: list[Face] = []
+    prefix = f"T{secrets.token_hex(6)}"
+
+    def open_one(knowledge_base_id: str) -> Face:
+        face: Face
+        if request.param == "embedded":
+            face = ReaktlySQLiteVectorStore(tmp_path, knowledge_base_id)
+        else:
+            server: WeaviateServer = request.getfixturevalue("weaviate_server")
+            face = ReaktlyWeaviateVectorStore(
+                server.url,
+                knowledge_base_id,
+                grpc_url=server.grpc_url,
+                api_key=server.key,
+                index_name=prefix,
+            )
+        opened.append(face)
+        return face
+
+    yield open_one
+    for face in opened:
+        face.close()
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> Iterator[ReaktlySQLiteVectorStore]:
-    opened = ReaktlySQLiteVectorStore(tmp_path)
-    yield opened
-    opened.close()
+def store(open_face: Callable[[str], Face]) -> Face:
+    return open_face("default")
 
 
 def embedding(*parts: float) -> list[float]:
@@ -65,17 +95,17 @@ NODES = [
 
 
 @pytest.fixture
-def filled(store: ReaktlySQLiteVectorStore) -> ReaktlySQLiteVectorStore:
+def filled(store: Face) -> Face:
     assert store.add(NODES) == ["a", "b", "c", "d"]
     return store
 
 
-def ids(store: ReaktlySQLiteVectorStore, **query: Any) -> list[str]:
+def ids(store: Face, **query: Any) -> list[str]:
     defaults: dict[str, Any] = {"query_embedding": embedding(1), "similarity_top_k": 10}
     return store.query(VectorStoreQuery(**{**defaults, **query})).ids or []
 
 
-def test_nodes_come_back_without_loss(store: ReaktlySQLiteVectorStore) -> None:
+def test_nodes_come_back_without_loss(store: Face) -> None:
     nodes: list[BaseNode] = [
         text_node("t", "Text", embedding(1), "d", doc_id="mine", deep={"er": [1, None]}, on=True),
         IndexNode(id_="i", text="Index", index_id="x", embedding=embedding(0, 1)),
@@ -100,13 +130,13 @@ def test_nodes_come_back_without_loss(store: ReaktlySQLiteVectorStore) -> None:
 
 
 def test_adding_nodes_of_a_known_document_keeps_its_others(
-    filled: ReaktlySQLiteVectorStore,
+    filled: Face,
 ) -> None:
     filled.add([text_node("e", "More", embedding(0, 1), "d1")])
     assert {node.node_id for node in filled.get_nodes()} == {"a", "b", "c", "d", "e"}
 
 
-def test_adding_a_known_node_replaces_it(filled: ReaktlySQLiteVectorStore) -> None:
+def test_adding_a_known_node_replaces_it(filled: Face) -> None:
     filled.add([text_node("a", "Yellow", embedding(0, 1), "d1")])
     [node] = filled.get_nodes(node_ids=["a"])
     assert node.get_content() == "Yellow"
@@ -114,13 +144,13 @@ def test_adding_a_known_node_replaces_it(filled: ReaktlySQLiteVectorStore) -> No
 
 
 def test_delete_takes_the_nodes_of_that_document_and_no_other(
-    filled: ReaktlySQLiteVectorStore,
+    filled: Face,
 ) -> None:
     filled.delete("d2")
     assert {node.node_id for node in filled.get_nodes()} == {"a", "b", "d"}
 
 
-def test_delete_nodes_by_id_and_filter(filled: ReaktlySQLiteVectorStore) -> None:
+def test_delete_nodes_by_id_and_filter(filled: Face) -> None:
     twenty = MetadataFilters(filters=[MetadataFilter(key="price", value=20)])
     filled.delete_nodes(node_ids=["a", "b"], filters=twenty)
     assert {node.node_id for node in filled.get_nodes()} == {"a", "c", "d"}
@@ -134,7 +164,7 @@ def test_delete_nodes_by_id_and_filter(filled: ReaktlySQLiteVectorStore) -> None
     assert filled.get_nodes() == []
 
 
-def test_the_default_mode_ranks_by_cosine(filled: ReaktlySQLiteVectorStore) -> None:
+def test_the_default_mode_ranks_by_cosine(filled: Face) -> None:
     result = filled.query(VectorStoreQuery(query_embedding=embedding(5), similarity_top_k=2))
     assert result.ids == ["a", "b"]
     assert result.similarities == pytest.approx([1, 0.9 / np.hypot(0.9, 0.1)])
@@ -145,15 +175,13 @@ def test_the_default_mode_ranks_by_cosine(filled: ReaktlySQLiteVectorStore) -> N
 
 
 @pytest.mark.parametrize("mode", [VectorStoreQueryMode.TEXT_SEARCH, VectorStoreQueryMode.SPARSE])
-def test_text_modes_rank_by_words(
-    filled: ReaktlySQLiteVectorStore, mode: VectorStoreQueryMode
-) -> None:
+def test_text_modes_rank_by_words(filled: Face, mode: VectorStoreQueryMode) -> None:
     assert ids(filled, mode=mode, query_str="runs in a shoe", query_embedding=None)[0] == "a"
     assert ids(filled, mode=mode, query_str="wal_sender_timeout", query_embedding=None) == ["d"]
     assert ids(filled, mode=mode, query_str="nothing of it", query_embedding=None) == []
 
 
-def test_alpha_weighs_the_legs_of_a_hybrid_query(filled: ReaktlySQLiteVectorStore) -> None:
+def test_alpha_weighs_the_legs_of_a_hybrid_query(filled: Face) -> None:
     hybrid: dict[str, Any] = {
         "mode": VectorStoreQueryMode.HYBRID,
         "query_str": "wal_sender_timeout",
@@ -167,7 +195,7 @@ def test_alpha_weighs_the_legs_of_a_hybrid_query(filled: ReaktlySQLiteVectorStor
     assert only_text.similarities[1:] == [0, 0, 0]
 
 
-def test_mmr_prefers_variety(filled: ReaktlySQLiteVectorStore) -> None:
+def test_mmr_prefers_variety(filled: Face) -> None:
     mmr = {"mode": VectorStoreQueryMode.MMR, "similarity_top_k": 2}
     assert ids(filled, **mmr, mmr_threshold=1.0) == ["a", "b"]
     assert ids(filled, **mmr, mmr_threshold=0.1) == ["a", "d"]
@@ -182,21 +210,19 @@ def test_mmr_prefers_variety(filled: ReaktlySQLiteVectorStore) -> None:
         VectorStoreQueryMode.SEMANTIC_HYBRID,
     ],
 )
-def test_other_modes_are_refused(
-    filled: ReaktlySQLiteVectorStore, mode: VectorStoreQueryMode
-) -> None:
+def test_other_modes_are_refused(filled: Face, mode: VectorStoreQueryMode) -> None:
     with pytest.raises(ValueError, match="not supported"):
         ids(filled, mode=mode, query_str="x")
 
 
-def test_a_leg_without_its_input_is_refused(filled: ReaktlySQLiteVectorStore) -> None:
+def test_a_leg_without_its_input_is_refused(filled: Face) -> None:
     with pytest.raises(ValueError, match="query_embedding"):
         ids(filled, query_embedding=None)
     with pytest.raises(ValueError, match="query_str"):
         ids(filled, mode=VectorStoreQueryMode.HYBRID)
 
 
-def test_ids_and_filters_must_all_hold(filled: ReaktlySQLiteVectorStore) -> None:
+def test_ids_and_filters_must_all_hold(filled: Face) -> None:
     twenty = MetadataFilters(filters=[MetadataFilter(key="price", value=20)])
     assert set(ids(filled, filters=twenty)) == {"b", "c"}
     assert set(ids(filled, filters=twenty, doc_ids=["d1"])) == {"b"}
@@ -226,9 +252,7 @@ OPERATOR_CASES: dict[FilterOperator, list[tuple[str, Any, set[str]]]] = {
 
 
 @pytest.mark.parametrize("operator", list(FilterOperator))
-def test_every_filter_operator_is_served(
-    filled: ReaktlySQLiteVectorStore, operator: FilterOperator
-) -> None:
+def test_every_filter_operator_is_served(filled: Face, operator: FilterOperator) -> None:
     for key, value, wanted in OPERATOR_CASES[operator]:
         condition = MetadataFilters(
             filters=[MetadataFilter(key=key, value=value, operator=operator)]
@@ -237,7 +261,7 @@ def test_every_filter_operator_is_served(
         assert {node.node_id for node in filled.get_nodes(filters=condition)} == wanted
 
 
-def test_conditions_nest(filled: ReaktlySQLiteVectorStore) -> None:
+def test_conditions_nest(filled: Face) -> None:
     price = MetadataFilter(key="price", value=20)
     anna = MetadataFilter(key="name", value="Anna")
     bob = MetadataFilter(key="name", value="bob")
@@ -250,7 +274,7 @@ def test_conditions_nest(filled: ReaktlySQLiteVectorStore) -> None:
 
 
 def test_a_value_that_means_nothing_to_an_operator_is_refused(
-    filled: ReaktlySQLiteVectorStore,
+    filled: Face,
 ) -> None:
     for operator, value in (
         (FilterOperator.IN, "a"),
@@ -263,24 +287,20 @@ def test_a_value_that_means_nothing_to_an_operator_is_refused(
             ids(filled, filters=MetadataFilters(filters=[wrong]))
 
 
-def test_an_embedding_of_another_dimension_is_refused(filled: ReaktlySQLiteVectorStore) -> None:
+def test_an_embedding_of_another_dimension_is_refused(filled: Face) -> None:
     with pytest.raises(EmbedderMismatch):
         filled.add([TextNode(text="x", embedding=[1.0, 2.0])])
 
 
-def test_knowledge_bases_in_one_directory_are_apart(
-    filled: ReaktlySQLiteVectorStore, tmp_path: Path
+def test_knowledge_bases_of_one_index_are_apart(
+    filled: Face, open_face: Callable[[str], Face]
 ) -> None:
-    other = ReaktlySQLiteVectorStore(tmp_path, "other")
-    assert other.get_nodes() == []
-    same = ReaktlySQLiteVectorStore(tmp_path)
-    assert len(same.get_nodes()) == 4
-    other.close()
-    same.close()
+    assert open_face("other").get_nodes() == []
+    assert len(open_face("default").get_nodes()) == 4
 
 
 def test_documents_of_reaktly_are_found_and_deleted_by_their_own_id_only(
-    filled: ReaktlySQLiteVectorStore,
+    filled: Face,
 ) -> None:
     page = IndexedDocument(
         document_id="doc_page",
@@ -313,7 +333,7 @@ def test_documents_of_reaktly_are_found_and_deleted_by_their_own_id_only(
     assert {left.node_id for left in filled.get_nodes()} == {"c", "d"}
 
 
-async def test_the_async_face_does_the_same(store: ReaktlySQLiteVectorStore) -> None:
+async def test_the_async_face_does_the_same(store: Face) -> None:
     assert await store.async_add(NODES) == ["a", "b", "c", "d"]
     query = VectorStoreQuery(query_embedding=embedding(1), similarity_top_k=3)
     results = await asyncio.gather(*(store.aquery(query) for _ in range(5)))
