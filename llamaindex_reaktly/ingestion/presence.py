@@ -69,14 +69,14 @@ class Presence:
                 yield DeadWorker(path.stem, crashed=os.fstat(file.fileno()).st_size > 0)
                 path.unlink(missing_ok=True)
 
-    def close(self, *, claims_left: bool = False) -> None:
-        """Leave no trace, or, with `claims_left`, that of a crash. Idempotent."""
+    def close(self, *, claims_left: bool = False, crashed: bool = False) -> None:
+        """Leave no trace, or with `claims_left` that of one who died. Idempotent."""
         if self._file.closed:
             return
         if self._records_crashes:
             faulthandler.disable()
-        if claims_left:
-            self._file.write("ended with claims left\n")
-        else:
+        if not claims_left:
             self._path.unlink(missing_ok=True)
+        elif crashed:
+            self._file.write("ended by an error\n")
         self._file.close()

@@ -173,6 +173,7 @@ class Worker:
         self._settling: Future[None] | None = None
         self._pause = 0.0
         self._next_look = 0.0
+        self._has_ended_well = False
 
     def run(self) -> None:
         """Work until `stop` is called; what is claimed then is finished or given back."""
@@ -198,6 +199,7 @@ class Worker:
                 except ReaktlyError as error:
                     self._back_off(error)
             self._give_everything_back()
+        self._has_ended_well = True
         log.info("worker_stopped", pid=os.getpid())
 
     def work_off_everything(self) -> None:
@@ -234,7 +236,8 @@ class Worker:
         self._ahead_pool.shutdown()
         self._settle_pool.shutdown()
         self._parsing.close()
-        self._presence.close(claims_left=bool(self._in_flight.snapshot()))
+        left = bool(self._in_flight.snapshot())
+        self._presence.close(claims_left=left, crashed=not self._has_ended_well)
         self._listener.close()
         self._preparer.close()
         if self._owns_knowledge_base:

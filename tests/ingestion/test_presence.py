@@ -66,9 +66,10 @@ def test_one_that_hangs_too_long_ends_as_crashed(tmp_path: Path) -> None:
     ours.close()
 
 
-def test_one_that_ends_with_claims_left_counts_as_crashed(tmp_path: Path) -> None:
+@pytest.mark.parametrize("crashed", [True, False])
+def test_one_that_ends_with_claims_left_counts_as_dead(tmp_path: Path, crashed: bool) -> None:
     ours, another = Presence(tmp_path), Presence(tmp_path)
-    another.close(claims_left=True)
+    another.close(claims_left=True, crashed=crashed)
     another.close()
-    assert list(ours.dead()) == [DeadWorker(another.owner, crashed=True)]
+    assert list(ours.dead()) == [DeadWorker(another.owner, crashed)]
     ours.close()
