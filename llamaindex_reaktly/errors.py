@@ -15,7 +15,8 @@
     ├── Unavailable               503  store, model or registry is away; worth a retry
     │   ├── ModelMissing               the embedder's weights are not installed
     │   │   └── ModelUntrusted             what was fetched is not what is pinned
-    │   └── EmbedderMismatch           the base was embedded by another model build
+    │   ├── EmbedderMismatch           the base was embedded by another model build
+    │   └── IndexDamaged               the base's index is not as it was written
     ├── StorageFull               507
     └── ConfigurationError             a setting is wrong; stops the start
 
@@ -157,6 +158,10 @@ class ModelUntrusted(ModelMissing):
 
 class EmbedderMismatch(Unavailable):
     """A knowledge base was embedded by another model, build or dimension than is loaded."""
+
+
+class IndexDamaged(Unavailable):
+    """A knowledge base's index is not what was written to it; it can be made again."""
 
 
 class StorageFull(ReaktlyError):

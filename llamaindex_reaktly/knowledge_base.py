@@ -33,7 +33,7 @@ from llamaindex_reaktly.domain import (
 )
 from llamaindex_reaktly.embeddings.catalogue import load_embedder
 from llamaindex_reaktly.embeddings.protocol import EmbedderIdentity, TextEmbedder
-from llamaindex_reaktly.errors import NotFound, ReaktlyError, StorageFull
+from llamaindex_reaktly.errors import NotFound, ReaktlyError, StorageFull, Unavailable
 from llamaindex_reaktly.measurements import Distribution, Histogram, distribution, split_stages
 from llamaindex_reaktly.purging import Purger
 from llamaindex_reaktly.registry.documents import DocumentPage
@@ -44,6 +44,7 @@ from llamaindex_reaktly.settings import Settings
 from llamaindex_reaktly.stores.embedded import EmbeddedStore
 from llamaindex_reaktly.stores.protocol import Store
 from llamaindex_reaktly.tracing import current_origin, span
+from llamaindex_reaktly.watched_store import WatchedStore
 
 log = structlog.get_logger(__name__)
 
@@ -109,10 +110,11 @@ class KnowledgeBase:
         except ReaktlyError:
             self.registry.close()
             raise
-        self.store = store or _open_store(settings, self.registry)
-        self.purger = Purger(self.registry, self.store)
         self.work_bell = self.registry.database.bell("work")
         self.done_bell = self.registry.database.bell("done")
+        self._engine = store or _open_store(settings, self.registry)
+        self.store = WatchedStore(self._engine, self.registry.indexes)
+        self.purger = Purger(self.registry, self.store)
         self._load_embedder = embedder_loader or (
             lambda name: load_embedder(name, models_dir=models_directory(settings))
         )
@@ -308,12 +310,11 @@ class KnowledgeBase:
     def rebuild(self, knowledge_base_id: str) -> int:
         """Drop the index and have it made again from the registry; how many documents.
 
-        Until a worker has got to them, the documents cannot be found.
+        Until a worker has got to all of them, the knowledge base cannot be searched.
         """
         info = self.registry.knowledge_bases.get(knowledge_base_id)
-        self.store.drop(knowledge_base_id)
         self.registry.knowledge_bases.reset_embedder(knowledge_base_id, info.embedder)
-        return self.registry.documents.requeue_all(knowledge_base_id)
+        return self.store.rebuild(knowledge_base_id, "the index is being made again, as asked for")
 
     def authenticate(self, token: str) -> ApiKey | None:
         """The key of that token; None if it is unknown, expired or revoked."""
@@ -325,13 +326,15 @@ class KnowledgeBase:
         """Each part with `ok`, or a sentence on what is wrong with it.
 
         `registry` and `disk` are needed to accept; `registry`, `store` and `embedder` to
-        search. What `watch` added is for people to read.
+        search. `indexes` tells of knowledge bases that cannot be searched while others can; it
+        and what `watch` added is for people to read.
         """
         checks: dict[str, Callable[[], object]] = {
             "registry": self.registry.queue.counters,
             "disk": self._require_disk,
             "store": self._require_store,
             "embedder": lambda: self.embedder(self.settings.embedder),
+            "indexes": self._require_indexes,
             **self._watched,
         }
         parts = {}
@@ -360,8 +363,8 @@ class KnowledgeBase:
             "ingestion_paused_seconds": max(pauses, default=0.0),
             "embedders_loaded": float(len(self._embedders)),
         }
-        if isinstance(self.store, EmbeddedStore):
-            gauges["open_knowledge_bases"] = float(self.store.open_bases)
+        if isinstance(self._engine, EmbeddedStore):
+            gauges["open_knowledge_bases"] = float(self._engine.open_bases)
         return MetricsSnapshot(
             counters=counters,
             stage_seconds=stage_seconds,
@@ -402,6 +405,10 @@ class KnowledgeBase:
 
     def _free_disk(self) -> int:
         return shutil.disk_usage(self.data_dir).free
+
+    def _require_indexes(self) -> None:
+        if rebuilding := self.registry.indexes.rebuilding():
+            raise Unavailable(f"{rebuilding} of the indexes are being made again")
 
     def _require_disk(self) -> None:
         if self._free_disk() < self.settings.free_disk_bytes:

@@ -347,15 +347,6 @@ class Documents:
             failed = list(connection.execute(query).scalars())
         return self.retry(failed)
 
-    def requeue_all(self, knowledge_base_id: str) -> int:
-        """Put every document of a knowledge base back into the queue; for a rebuild."""
-        return self._requeue(
-            self.ids(knowledge_base_id),
-            documents.c.state != DocumentState.DELETED,
-            NO_ORIGIN,
-            indexed_version=None,
-        )
-
     def _requeue(
         self,
         document_ids: Collection[str],

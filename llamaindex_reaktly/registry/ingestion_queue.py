@@ -334,6 +334,7 @@ class IngestionQueue:
                     "last_outcome": Outcome.FAILED if failed else Outcome.INDEXED,
                     "error": verdict.error,
                     "finished_at": now,
+                    "lost": False,
                     "lease_token": None,
                     "lease_until": None,
                 }

@@ -14,6 +14,7 @@ from llamaindex_reaktly.registry.database import Database
 from llamaindex_reaktly.registry.documents import IDS_PER_STATEMENT
 from llamaindex_reaktly.registry.schema import (
     documents,
+    indexes,
     knowledge_bases,
     payloads,
     replaced_versions,
@@ -181,6 +182,9 @@ class KnowledgeBases:
                 sa.delete(knowledge_bases).where(
                     knowledge_bases.c.knowledge_base_id == knowledge_base_id
                 )
+            )
+            connection.execute(
+                sa.delete(indexes).where(indexes.c.knowledge_base_id == knowledge_base_id)
             )
             return True
 

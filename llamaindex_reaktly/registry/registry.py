@@ -3,6 +3,7 @@
 from llamaindex_reaktly.registry.census import CensusTaker
 from llamaindex_reaktly.registry.database import Database
 from llamaindex_reaktly.registry.documents import Documents
+from llamaindex_reaktly.registry.indexes import Indexes
 from llamaindex_reaktly.registry.ingestion_queue import IngestionQueue
 from llamaindex_reaktly.registry.keys import Keys
 from llamaindex_reaktly.registry.knowledge_bases import KnowledgeBases
@@ -22,6 +23,7 @@ class Registry:
         self.knowledge_bases = KnowledgeBases(self.database)
         self.documents = Documents(self.database)
         self.queue = IngestionQueue(self.database)
+        self.indexes = Indexes(self.database)
         self.keys = Keys(self.database)
         self.properties = Properties(self.database)
         self.workers = Workers(self.database)

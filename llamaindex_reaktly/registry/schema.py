@@ -40,6 +40,20 @@ knowledge_bases = sa.Table(
     sa.Column("created_at", sa.Double, nullable=False),
 )
 
+# What is known of each base's index; no row until something was written to it.
+indexes = sa.Table(
+    "indexes",
+    metadata,
+    sa.Column("knowledge_base_id", _ID, primary_key=True),
+    # The store's mark of the last write. None: no index that could be trusted.
+    sa.Column("index_id", sa.Text),
+    sa.Column("change", sa.BigInteger),
+    # How often an index was given up. It fences: one is given up once.
+    sa.Column("epoch", sa.Integer, nullable=False),
+    sa.Column("rebuild_reason", sa.Text),
+    sa.Column("lost_at", sa.Double),
+)
+
 documents = sa.Table(
     "documents",
     metadata,
@@ -61,6 +75,8 @@ documents = sa.Table(
     sa.Column("visible_from", sa.BigInteger, nullable=False),
     # What became of it.
     sa.Column("indexed_version", sa.BigInteger),
+    # It was in an index that was given up; until there is a verdict on it for the next.
+    sa.Column("lost", sa.Boolean, nullable=False, server_default=sa.false()),
     # The tick of the replacement clock since which that version is the one to show; only
     # where the store does not replace at once.
     sa.Column("live_since", sa.BigInteger, nullable=False, server_default="0"),

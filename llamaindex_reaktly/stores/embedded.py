@@ -13,10 +13,10 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from llamaindex_reaktly.errors import EmbedderMismatch, Unavailable
+from llamaindex_reaktly.errors import EmbedderMismatch, IndexDamaged, Unavailable
 from llamaindex_reaktly.filters import Filter
 from llamaindex_reaktly.stores import rows
-from llamaindex_reaktly.stores.bases import Base, OpenBases
+from llamaindex_reaktly.stores.bases import OpenBases, OpenFile
 from llamaindex_reaktly.stores.filter_sql import Condition, compile_filter
 from llamaindex_reaktly.stores.lexical import (
     Evidence,
@@ -30,6 +30,7 @@ from llamaindex_reaktly.stores.protocol import (
     Candidate,
     IndexedNode,
     IndexedVersion,
+    IndexMark,
     Replacement,
     Store,
     StoreCounts,
@@ -47,6 +48,7 @@ from llamaindex_reaktly.stores.vector_view import (
 
 _PURGE_TIMEOUT_S = 30.0
 _MOST_FREQUENCIES = 10_000
+_MOST_SNAPSHOTS = 1_000
 _MOST_DOCUMENTS = 10_000
 
 _T = TypeVar("_T")
@@ -56,15 +58,18 @@ class EmbeddedStore(Store):
     """A `Store` in a directory, which is made when the first document comes.
 
     `max_open` bounds the knowledge bases that are open at once, and so the files and
-    the vectors in memory (a base of 50,000 chunks of 384 dimensions holds 77 MB); the
-    least recently used one is closed for the next.
+    their number of connections; the least recently used one is closed for the next. What
+    all of them hold in memory is bounded by `max_vector_bytes` (a base of 50,000 chunks of
+    384 dimensions takes 77 MB), but for the base that is searched.
     """
 
     replaces_at_once = True
 
-    def __init__(self, directory: Path, *, max_open: int = 64) -> None:
+    def __init__(
+        self, directory: Path, *, max_open: int = 64, max_vector_bytes: int = 2**30
+    ) -> None:
         self.directory = directory
-        self._bases = OpenBases(directory, max_open)
+        self._bases = OpenBases(directory, max_open, max_vector_bytes)
 
     @property
     def open_bases(self) -> int:
@@ -149,7 +154,7 @@ class EmbeddedStore(Store):
         """
         base = self._bases.get(knowledge_base_id)
         deadline = time.monotonic() + _PURGE_TIMEOUT_S
-        with base.writing, base.connection(create=False) as connection:
+        with base.writing, base.connection(create=False) as (connection, _):
             if connection is None:
                 return
             if rows.traces_left(connection):
@@ -170,16 +175,18 @@ class EmbeddedStore(Store):
         condition = compile_filter(query.filter) if query.filter is not None else None
 
         def read(
-            connection: sqlite3.Connection, state: State, base: Base
+            connection: sqlite3.Connection, state: State, file: OpenFile
         ) -> list[Candidate] | None:
-            return _searched(connection, state, base, query, condition)
+            return _searched(connection, state, file, query, condition)
 
         # Vectors of a later state than the snapshot send the search back for a new snapshot.
         nothing: list[Candidate] | None = []
-        while True:
+        for _ in range(_MOST_SNAPSHOTS):
             found = self._reading(knowledge_base_id, read, otherwise=nothing)
             if found is not None:
+                self._bases.bound_memory()
                 return found
+        raise IndexDamaged("the index has gone back to an earlier state")
 
     def known_vectors(
         self, knowledge_base_id: str, document_ids: Collection[str]
@@ -228,21 +235,36 @@ class EmbeddedStore(Store):
             knowledge_base_id, lambda connection, *_: rows.versions(connection), otherwise=[]
         )
 
+    def mark(self, knowledge_base_id: str) -> IndexMark:
+        """The state that the index is in; one that no index has, if there is none."""
+        return self._reading(
+            knowledge_base_id,
+            lambda _, state, __: IndexMark(state.index_id, state.change),
+            otherwise=IndexMark("", 0),
+        )
+
+    def renew(self, knowledge_base_id: str, index_id: str | None) -> None:
+        """Put a new, empty index in the place of the one of that id (None: of any)."""
+        self.directory.mkdir(parents=True, exist_ok=True)
+        base = self._bases.get(knowledge_base_id)
+        with base.writing, engine_errors():
+            base.renew(index_id)
+
     def _reading(
         self,
         knowledge_base_id: str,
-        read: Callable[[sqlite3.Connection, State, Base], _T],
+        read: Callable[[sqlite3.Connection, State, OpenFile], _T],
         *,
         otherwise: _T,
     ) -> _T:
         """What `read` makes of one snapshot; `otherwise` if there is no such base."""
         base = self._bases.get(knowledge_base_id)
-        with base.connection(create=False) as connection:
-            if connection is None:
+        with base.connection(create=False) as (connection, file):
+            if connection is None or file is None:
                 return otherwise
             # An error closes the connection, and the transaction with it.
             connection.execute("BEGIN")
-            result = read(connection, read_state(connection), base)
+            result = read(connection, read_state(connection), file)
             connection.execute("COMMIT")
             return result
 
@@ -252,7 +274,7 @@ class EmbeddedStore(Store):
     ) -> Iterator[sqlite3.Connection | None]:
         """A transaction; None if there is no such base and none is to be made."""
         base = self._bases.get(knowledge_base_id)
-        with base.writing, base.connection(create=create) as connection:
+        with base.writing, base.connection(create=create) as (connection, _):
             if connection is None:
                 yield None
                 return
@@ -265,7 +287,7 @@ class EmbeddedStore(Store):
 def _searched(
     connection: sqlite3.Connection,
     state: State,
-    base: Base,
+    file: OpenFile,
     query: StoreQuery,
     condition: Condition | None,
 ) -> list[Candidate] | None:
@@ -277,7 +299,7 @@ def _searched(
     if query.terms is not None and (terms := distinct_terms(query.terms)):
         lexical = lexical_query(
             query.terms,
-            _frequencies(base, connection, state, terms),
+            _frequencies(file, connection, state, terms),
             nodes=state.nodes,
             total_terms=state.terms,
         )
@@ -294,7 +316,7 @@ def _searched(
                 f"the knowledge base holds vectors of {state.dimension} dimensions,"
                 f" not of {len(vector)}"
             )
-        view = _view(base, connection, state)
+        view = _view(file, connection, state)
         if view is None:
             return None
         allowed = None
@@ -321,12 +343,12 @@ def _searched(
         return view.document_cosine(scores, first_node, count)
 
     found, new = rows.candidates(
-        connection, nodes, cosines, document_cosine, evidence, base.documents
+        connection, nodes, cosines, document_cosine, evidence, file.documents
     )
-    with base.lock:
-        if len(base.documents) > _MOST_DOCUMENTS:
-            base.documents = {}
-        base.documents.update(new)
+    with file.lock:
+        if len(file.documents) > _MOST_DOCUMENTS:
+            file.documents = {}
+        file.documents.update(new)
     return found
 
 
@@ -337,38 +359,38 @@ def _best_matches(evidence: Evidence, matching: NDArray[np.bool_], count: int) -
     return positions[order]
 
 
-def _view(base: Base, connection: sqlite3.Connection, state: State) -> VectorView | None:
+def _view(file: OpenFile, connection: sqlite3.Connection, state: State) -> VectorView | None:
     """The vectors of this very state; None if a later state's are already in memory."""
-    with base.view_lock:
-        view = base.view
+    with file.view_lock:
+        view = file.view
         if view is None or view.change < state.change:
-            view = base.view = brought_up_to_date(view, connection, state)
+            view = file.view = brought_up_to_date(view, connection, state)
     return view if view.change == state.change else None
 
 
 def _frequencies(
-    base: Base, connection: sqlite3.Connection, state: State, terms: set[str]
+    file: OpenFile, connection: sqlite3.Connection, state: State, terms: set[str]
 ) -> dict[str, int]:
     """How many nodes have each term; remembered for as long as the state lasts."""
-    with base.lock:
-        change, remembered = base.frequencies
+    with file.lock:
+        change, remembered = file.frequencies
         known = {term: remembered[term] for term in terms if term in remembered}
     if change != state.change:
         known = {}
     for term in terms - known.keys():
         known[term] = term_frequency(connection, term)
-    with base.lock:
-        if base.frequencies[0] != state.change or len(base.frequencies[1]) > _MOST_FREQUENCIES:
-            base.frequencies = (state.change, {})
-        base.frequencies[1].update(known)
+    with file.lock:
+        if file.frequencies[0] != state.change or len(file.frequencies[1]) > _MOST_FREQUENCIES:
+            file.frequencies = (state.change, {})
+        file.frequencies[1].update(known)
     return known
 
 
-def _languages(connection: sqlite3.Connection, state: State, base: Base) -> tuple[str, ...]:
-    with base.lock:
-        change, languages = base.languages
+def _languages(connection: sqlite3.Connection, state: State, file: OpenFile) -> tuple[str, ...]:
+    with file.lock:
+        change, languages = file.languages
     if change != state.change:
         languages = rows.languages(connection)
-        with base.lock:
-            base.languages = (state.change, languages)
+        with file.lock:
+            file.languages = (state.change, languages)
     return languages

@@ -20,6 +20,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from llamaindex_reaktly.errors import IndexDamaged
+from llamaindex_reaktly.stores import checksums
 from llamaindex_reaktly.stores.filter_sql import Condition
 from llamaindex_reaktly.stores.sqlite import sqlite3
 from llamaindex_reaktly.stores.vector_view import Rows
@@ -116,10 +118,14 @@ class LexicalQuery:
     def evidence(self, connection: sqlite3.Connection, nodes: Rows) -> Evidence:
         """BM25 of these nodes (ascending), by the query's terms in each one's language."""
         found = connection.execute(
-            "SELECT node, language, length, counts FROM profiles"
+            "SELECT node, language, length, counts, checksum FROM profiles"
             " WHERE node IN (SELECT value FROM json_each(?)) ORDER BY node",
             (json.dumps(nodes.tolist()),),
         ).fetchall()
+        if len(found) != len(nodes):
+            raise IndexDamaged("the index has lost nodes that it still knows")
+        for _, language, length, of_node, checksum in found:
+            checksums.require(checksums.of_profile(language, length, of_node), checksum)
         return self.evidence_of(
             [row[1] for row in found], [row[2] for row in found], [row[3] for row in found]
         )

@@ -135,6 +135,14 @@ class IndexedVersion:
 
 
 @dataclass(frozen=True, slots=True)
+class IndexMark:
+    """A state of an index: which index it is, and how many changes it has seen."""
+
+    index_id: str
+    change: int
+
+
+@dataclass(frozen=True, slots=True)
 class Replacement:
     """A document's new version with all its nodes (none: the document has no text)."""
 
@@ -216,6 +224,23 @@ class Store(Protocol):
 
     def versions(self, knowledge_base_id: str) -> list[IndexedVersion]:
         """What is in the index, document by document, for verification."""
+        ...
+
+    def mark(self, knowledge_base_id: str) -> IndexMark | None:
+        """The state that the index is in, `IndexMark("", 0)` if there is no index.
+
+        A later write has a higher change of the same index id, so that whoever remembers a
+        mark notices when the index is lost, exchanged or gone back to an earlier state.
+        None: the store answers for that itself.
+        """
+        ...
+
+    def renew(self, knowledge_base_id: str, index_id: str | None) -> None:
+        """Put a new, empty index in the place of one that can't be trusted.
+
+        `index_id` is the id by which it is known, None if by none. Where a sound index of
+        another id is there already, somebody was first, and nothing is done.
+        """
         ...
 
     def close(self) -> None:

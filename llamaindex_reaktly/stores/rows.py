@@ -14,7 +14,8 @@ import orjson
 from numpy.typing import NDArray
 
 from llamaindex_reaktly.domain import SourceType
-from llamaindex_reaktly.errors import EmbedderMismatch
+from llamaindex_reaktly.errors import EmbedderMismatch, IndexDamaged
+from llamaindex_reaktly.stores import checksums
 from llamaindex_reaktly.stores.filter_sql import Condition, field_values, microseconds
 from llamaindex_reaktly.stores.lexical import Evidence, index_tokens, profile, split_terms
 from llamaindex_reaktly.stores.protocol import (
@@ -35,9 +36,12 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 _DOCUMENT_COLUMNS = (
     "documents.id, document_id, version, source, external_id, source_type, title, url,"
-    " summary, tags, language, attributes, updated_at"
+    " summary, tags, language, attributes, updated_at, documents.checksum"
 )
-_NODE_COLUMNS = "node_id, ordinal, text, headings, terms, vector, content_digest, extra"
+_NODE_COLUMNS = (
+    "document, node_id, ordinal, text, headings, extra, nodes.checksum,"
+    " terms, content_digest, vector, vectors.checksum"
+)
 
 
 class _Stored(NamedTuple):
@@ -169,25 +173,25 @@ def _added(connection: sqlite3.Connection, state: State, replacement: Replacemen
     document, nodes = replacement.document, replacement.nodes
     state = _with_dimension(state, nodes)
     row, first_node = state.last_document + 1, state.last_node + 1
+    shown = (
+        document.document_id,
+        document.version,
+        document.source,
+        document.external_id,
+        document.source_type.value,
+        document.title,
+        document.url,
+        document.summary,
+        _json(document.tags),
+        document.language,
+        _json(dict(document.attributes)),
+        microseconds(document.updated_at),
+    )
     connection.execute(
-        "INSERT INTO documents VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-        (
-            row,
-            document.document_id,
-            document.version,
-            first_node,
-            len(nodes),
-            document.language,
-            document.source,
-            document.external_id,
-            document.source_type.value,
-            document.title,
-            document.url,
-            document.summary,
-            _json(document.tags),
-            _json(dict(document.attributes)),
-            microseconds(document.updated_at),
-        ),
+        "INSERT INTO documents (id, document_id, version, source, external_id, source_type,"
+        " title, url, summary, tags, language, attributes, updated_at, first_node, nodes,"
+        " checksum) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        (row, *shown, first_node, len(nodes), checksums.of_row(row, *shown)),
     )
     connection.executemany(
         "INSERT INTO field_values VALUES (?, ?, ?, ?, ?)",
@@ -197,8 +201,9 @@ def _added(connection: sqlite3.Connection, state: State, replacement: Replacemen
         ],
     )
     numbered = list(enumerate(nodes, start=first_node))
+    headings = [_json(node.headings) for node in nodes]
     connection.executemany(
-        "INSERT INTO nodes VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        "INSERT INTO nodes VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         [
             (
                 number,
@@ -206,24 +211,36 @@ def _added(connection: sqlite3.Connection, state: State, replacement: Replacemen
                 node.node_id,
                 node.ordinal,
                 node.content_digest,
-                _json(node.headings),
+                path,
                 node.text,
                 node.terms,
                 node.extra,
+                checksums.of_node(row, node.node_id, node.ordinal, path, node.text, node.extra),
             )
-            for number, node in numbered
+            for (number, node), path in zip(numbered, headings, strict=True)
         ],
     )
+    vectors = [np.asarray(node.vector, dtype="<f4").tobytes() for node in nodes]
     connection.executemany(
-        "INSERT INTO vectors VALUES (?, ?)",
-        [(number, np.asarray(node.vector, dtype="<f4").tobytes()) for number, node in numbered],
+        "INSERT INTO vectors VALUES (?, ?, ?)",
+        [
+            (number, vector, checksums.of_vector(vector))
+            for (number, _), vector in zip(numbered, vectors, strict=True)
+        ],
     )
     terms = [split_terms(node.terms) for node in nodes]
+    profiles = [profile(of_node) for of_node in terms]
     connection.executemany(
-        "INSERT INTO profiles VALUES (?, ?, ?, ?)",
+        "INSERT INTO profiles VALUES (?, ?, ?, ?, ?)",
         [
-            (number, document.language, len(of_node), profile(of_node))
-            for (number, _), of_node in zip(numbered, terms, strict=True)
+            (
+                number,
+                document.language,
+                len(of_node),
+                counts,
+                checksums.of_profile(document.language, len(of_node), counts),
+            )
+            for (number, _), of_node, counts in zip(numbered, terms, profiles, strict=True)
         ],
     )
     connection.executemany(
@@ -263,9 +280,9 @@ def _write_state(connection: sqlite3.Connection, state: State) -> None:
         connection.execute("DELETE FROM removals WHERE change <= ?", (forgotten,))
         state = state._replace(log_start=forgotten)
     connection.execute(
-        "UPDATE state SET change = ?, log_start = ?, last_document = ?, last_node = ?,"
-        " dimension = ?, documents = ?, nodes = ?, terms = ?",
-        state,
+        "UPDATE state SET index_id = ?, change = ?, log_start = ?, last_document = ?,"
+        " last_node = ?, dimension = ?, documents = ?, nodes = ?, terms = ?, checksum = ?",
+        (*state, checksums.of_row(*state)),
     )
 
 
@@ -302,11 +319,13 @@ def candidates(
     them are the second result.
     """
     found = connection.execute(
-        "SELECT document, first_node, nodes, node_id, ordinal, text, headings, extra"
-        " FROM nodes JOIN documents ON documents.id = document"
+        "SELECT document, first_node, nodes, node_id, ordinal, text, headings, extra,"
+        " nodes.checksum FROM nodes JOIN documents ON documents.id = document"
         " WHERE nodes.id IN (SELECT value FROM json_each(?)) ORDER BY nodes.id",
         (json.dumps(nodes.tolist()),),
     ).fetchall()
+    if len(found) != len(nodes):
+        raise IndexDamaged("the index has lost nodes that it still knows")
     of_documents = {
         row: document_cosine(first, count) for row, first, count in {row[:3] for row in found}
     }
@@ -322,7 +341,10 @@ def candidates(
         evidence.query_idf.tolist() if evidence else nothing,
         strict=True,
     ):
-        document_row, _, _, node_id, ordinal, text, headings, extra = row
+        document_row, _, _, node_id, ordinal, text, headings, extra, checksum = row
+        checksums.require(
+            checksums.of_node(document_row, node_id, ordinal, headings, text, extra), checksum
+        )
         result.append(
             Candidate(
                 document=of_nodes[document_row] or new[document_row],
@@ -351,7 +373,7 @@ def _documents(
         " WHERE id IN (SELECT value FROM json_each(?))",
         (json.dumps(document_rows),),
     )
-    return {row[0]: _document(row[1:]) for row in found}
+    return {row[0]: _document(row) for row in found}
 
 
 def known_vectors(
@@ -359,12 +381,13 @@ def known_vectors(
 ) -> dict[str, Vector]:
     """`content_digest` → vector of the documents' nodes."""
     rows = connection.execute(
-        "SELECT content_digest, vector FROM nodes JOIN vectors ON node = nodes.id"
+        "SELECT content_digest, vector, vectors.checksum"
+        " FROM nodes JOIN vectors ON node = nodes.id"
         " WHERE document IN (SELECT id FROM documents"
         " WHERE document_id IN (SELECT value FROM json_each(?)))",
         (json.dumps(list(document_ids)),),
     )
-    return {digest: np.frombuffer(vector, dtype="<f4") for digest, vector in rows}
+    return {digest: _vector(vector, checksum) for digest, vector, checksum in rows}
 
 
 def nodes_of(
@@ -393,8 +416,8 @@ def documents(connection: sqlite3.Connection, condition: Condition | None) -> li
     found: list[Replacement] = []
     for _, group in groupby(rows, key=lambda row: row[0]):
         of_one = list(group)
-        nodes = tuple(_node(row[13:]) for row in of_one if row[13] is not None)
-        found.append(Replacement(_document(of_one[0][1:13]), nodes))
+        nodes = tuple(_node(row[14:]) for row in of_one if row[14] is not None)
+        found.append(Replacement(_document(of_one[0][:14]), nodes))
     return found
 
 
@@ -413,10 +436,12 @@ def versions(connection: sqlite3.Connection) -> list[IndexedVersion]:
 
 
 def _document(row: Sequence[object]) -> IndexedDocument:
+    *shown, checksum = row
+    checksums.require(checksums.of_row(*shown), checksum)  # type: ignore[arg-type]
     (
-        document_id, version, source, external_id, source_type, title, url,
+        _, document_id, version, source, external_id, source_type, title, url,
         summary, tags, language, attributes, updated_at,
-    ) = row  # fmt: skip
+    ) = shown  # fmt: skip
     return IndexedDocument(
         document_id=str(document_id),
         version=_integer(version),
@@ -434,18 +459,35 @@ def _document(row: Sequence[object]) -> IndexedDocument:
 
 
 def _node(row: Sequence[object]) -> IndexedNode:
-    node_id, ordinal, text, headings, terms, vector, content_digest, extra = row
-    assert isinstance(vector, bytes)
+    document, node_id, ordinal, text, headings, extra, checksum = row[:7]
+    terms, content_digest, vector, sum_of_vector = row[7:]
+    checksums.require(
+        checksums.of_node(
+            _integer(document),
+            str(node_id),
+            _integer(ordinal),
+            str(headings),
+            str(text),
+            _optional(extra),
+        ),
+        checksum,
+    )
     return IndexedNode(
         node_id=str(node_id),
         ordinal=_integer(ordinal),
         text=str(text),
         headings=tuple(json.loads(str(headings))),
         terms=str(terms),
-        vector=np.frombuffer(vector, dtype="<f4"),
+        vector=_vector(vector, sum_of_vector),
         content_digest=str(content_digest),
         extra=_optional(extra),
     )
+
+
+def _vector(blob: object, checksum: object) -> Vector:
+    assert isinstance(blob, bytes)
+    checksums.require(checksums.of_vector(blob), checksum)
+    return np.frombuffer(blob, dtype="<f4")
 
 
 def _integer(value: object) -> int:

@@ -14,14 +14,14 @@ Nothing here may run `ANALYZE` or `PRAGMA optimize`: this SQLite gathers samples
 (STAT4) that hold values of the indexed columns, which a delete would leave behind.
 """
 
-import time
 from pathlib import Path
 from urllib.parse import quote
 
 from llamaindex_reaktly.errors import Unavailable
+from llamaindex_reaktly.stores import checksums
 from llamaindex_reaktly.stores.sqlite import sqlite3
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 BUSY_TIMEOUT_S = 30.0
 
 _TABLES = """
@@ -36,9 +36,12 @@ CREATE TABLE state (
     nodes INTEGER NOT NULL,
     terms INTEGER NOT NULL,           -- over all nodes, repetitions counted
     removed INTEGER NOT NULL,         -- the last change that removed text
-    purged INTEGER NOT NULL           -- the last removal whose traces are wiped
+    purged INTEGER NOT NULL,          -- the last removal whose traces are wiped
+    index_id TEXT NOT NULL DEFAULT '',         -- random: no two files have the same
+    checksum INTEGER NOT NULL DEFAULT 0        -- of all but removed and purged
 );
-INSERT INTO state VALUES (1, 0, 0, 0, 0, NULL, 0, 0, 0, 0, 0);
+INSERT INTO state (id, change, log_start, last_document, last_node, documents, nodes, terms,
+    removed, purged) VALUES (1, 0, 0, 0, 0, 0, 0, 0, 0, 0);
 
 CREATE TABLE documents (
     id INTEGER PRIMARY KEY,
@@ -55,7 +58,8 @@ CREATE TABLE documents (
     summary TEXT,
     tags TEXT NOT NULL,
     attributes TEXT NOT NULL,
-    updated_at INTEGER NOT NULL       -- microseconds since 1970, UTC
+    updated_at INTEGER NOT NULL,      -- microseconds since 1970, UTC
+    checksum INTEGER NOT NULL DEFAULT 0
 );
 CREATE INDEX documents_by_language ON documents (language);
 
@@ -79,17 +83,23 @@ CREATE TABLE nodes (
     headings TEXT NOT NULL,
     text TEXT NOT NULL,
     terms TEXT NOT NULL,
-    extra TEXT
+    extra TEXT,
+    checksum INTEGER NOT NULL DEFAULT 0
 );
 CREATE INDEX nodes_by_document ON nodes (document);
 
 -- Beside the nodes, so that the scans of vectors and term counts read nothing else.
-CREATE TABLE vectors (node INTEGER PRIMARY KEY, vector BLOB NOT NULL);
+CREATE TABLE vectors (
+    node INTEGER PRIMARY KEY,
+    vector BLOB NOT NULL,
+    checksum INTEGER NOT NULL DEFAULT 0
+);
 CREATE TABLE profiles (
     node INTEGER PRIMARY KEY,
     language TEXT NOT NULL,
     length INTEGER NOT NULL,
-    counts BLOB NOT NULL
+    counts BLOB NOT NULL,
+    checksum INTEGER NOT NULL DEFAULT 0
 );
 
 CREATE VIRTUAL TABLE term_index USING fts5(tokens, content='', tokenize='ascii');
@@ -104,16 +114,73 @@ CREATE TABLE removals (
 CREATE INDEX removals_by_change ON removals (change);
 """
 
+# Version 1 had no name and no checksums. In place, because to make the index again would be
+# to embed everything again.
+_FROM_VERSION_1 = """
+ALTER TABLE state ADD COLUMN index_id TEXT NOT NULL DEFAULT '';
+ALTER TABLE state ADD COLUMN checksum INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE documents ADD COLUMN checksum INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE nodes ADD COLUMN checksum INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE vectors ADD COLUMN checksum INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE profiles ADD COLUMN checksum INTEGER NOT NULL DEFAULT 0;
+UPDATE documents SET checksum = of_row(id, document_id, version, source, external_id,
+    source_type, title, url, summary, tags, language, attributes, updated_at);
+UPDATE nodes SET checksum = of_node(document, node_id, ordinal, headings, text, extra);
+UPDATE vectors SET checksum = of_vector(vector);
+UPDATE profiles SET checksum = of_profile(language, length, counts);
+"""
 
-def connect(path: Path, *, create: bool) -> sqlite3.Connection | None:
-    """Open a knowledge base's file; None if it is not there (or has no tables yet).
+_NAME = """
+UPDATE state SET index_id = lower(hex(randomblob(16)));
+UPDATE state SET checksum = of_row(index_id, change, log_start, last_document, last_node,
+    dimension, documents, nodes, terms);
+"""
 
-    With `create` the file and its tables are made. Raises `Unavailable` for a file
+
+def connect(path: Path) -> sqlite3.Connection | None:
+    """Open a knowledge base's file; None if it is not there, or has no tables.
+
+    A file of an earlier version is brought to this one. Raises `Unavailable` for one
     written by a later release.
     """
-    if not create and not path.exists():
+    try:
+        connection = _opened(path, "rw")
+    except sqlite3.OperationalError:
+        if path.exists():
+            raise
         return None
-    mode = "rwc" if create else "rw"
+    try:
+        version = _user_version(connection)
+        if 0 < version < SCHEMA_VERSION:
+            _bring_up_to_date(connection)
+            version = SCHEMA_VERSION
+        if version > SCHEMA_VERSION:
+            raise Unavailable(
+                "the index was written by a later release; upgrade, or rebuild the index"
+            )
+        if version:
+            return connection
+    except BaseException:
+        connection.close()
+        raise
+    connection.close()
+    return None
+
+
+def make(path: Path) -> None:
+    """Make an empty file with its tables, where none is; durable on return."""
+    connection = _opened(path, "rwc")
+    try:
+        connection.execute("PRAGMA journal_mode = WAL")
+        connection.execute("BEGIN IMMEDIATE")
+        _run(connection, _TABLES + _NAME)
+        connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+        connection.execute("COMMIT")
+    finally:
+        connection.close()
+
+
+def _opened(path: Path, mode: str) -> sqlite3.Connection:
     connection = sqlite3.connect(
         f"file:{quote(str(path))}?mode={mode}",
         uri=True,
@@ -123,34 +190,33 @@ def connect(path: Path, *, create: bool) -> sqlite3.Connection | None:
         cached_statements=256,
     )
     try:
-        if _prepare(connection, create=create):
-            return connection
+        connection.execute("PRAGMA page_size = 4096")
+        connection.execute("PRAGMA synchronous = FULL")
+        connection.execute("PRAGMA secure_delete = ON")
+        connection.execute("PRAGMA trusted_schema = OFF")
+        # Notices a damaged page when it is read, instead of what it makes of a statement.
+        connection.execute("PRAGMA cell_size_check = ON")
     except BaseException:
         connection.close()
         raise
-    connection.close()
-    return None
+    return connection
 
 
-def _prepare(connection: sqlite3.Connection, *, create: bool) -> bool:
-    connection.execute("PRAGMA page_size = 4096")
-    connection.execute("PRAGMA synchronous = FULL")
-    connection.execute("PRAGMA secure_delete = ON")
-    connection.execute("PRAGMA trusted_schema = OFF")
-    version = _user_version(connection)
-    if version == 0 and create:
-        _use_write_ahead_log(connection)
-        connection.execute("BEGIN IMMEDIATE")
-        version = _user_version(connection)
-        if version == 0:
-            for statement in _statements(_TABLES):
-                connection.execute(statement)
-            connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
-            version = SCHEMA_VERSION
-        connection.execute("COMMIT")
-    if version > SCHEMA_VERSION:
-        raise Unavailable("the index was written by a later release; upgrade, or rebuild the index")
-    return version == SCHEMA_VERSION
+def _bring_up_to_date(connection: sqlite3.Connection) -> None:
+    connection.execute("BEGIN IMMEDIATE")
+    if _user_version(connection) < SCHEMA_VERSION:  # else another process was first
+        _run(connection, _FROM_VERSION_1 + _NAME)
+        connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+    connection.execute("COMMIT")
+
+
+def _run(connection: sqlite3.Connection, script: str) -> None:
+    connection.create_function("of_row", -1, checksums.of_row)
+    connection.create_function("of_node", 6, checksums.of_node)
+    connection.create_function("of_vector", 1, checksums.of_vector)
+    connection.create_function("of_profile", 3, checksums.of_profile)
+    for statement in _statements(script):
+        connection.execute(statement)
 
 
 def _statements(script: str) -> list[str]:
@@ -167,17 +233,3 @@ def _statements(script: str) -> list[str]:
 
 def _user_version(connection: sqlite3.Connection) -> int:
     return int(connection.execute("PRAGMA user_version").fetchone()[0])
-
-
-def _use_write_ahead_log(connection: sqlite3.Connection) -> None:
-    # Changing the journal mode does not wait for other connections as statements do.
-    deadline = time.monotonic() + BUSY_TIMEOUT_S
-    while True:
-        try:
-            connection.execute("PRAGMA journal_mode = WAL")
-        except sqlite3.OperationalError:
-            if time.monotonic() > deadline:
-                raise
-            time.sleep(0.01)
-        else:
-            return

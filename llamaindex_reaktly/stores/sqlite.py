@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from llamaindex_reaktly.errors import ReaktlyError, StorageFull, Unavailable
+from llamaindex_reaktly.errors import IndexDamaged, ReaktlyError, StorageFull, Unavailable
 
 if TYPE_CHECKING:
     import sqlite3
@@ -17,20 +17,31 @@ else:
 
 __all__ = ["engine_errors", "sqlite3"]
 
-_DAMAGED = "the index is damaged; rebuild it"
 _BUSY = "the index is busy; try again"
 
-# Primary result codes, https://sqlite.org/rescode.html
+
+def _damaged() -> ReaktlyError:
+    return IndexDamaged("the index is damaged; rebuild it")
+
+
+# Result codes, https://sqlite.org/rescode.html: extended ones first, then their primary ones.
 _ERRORS: Mapping[int, Callable[[], ReaktlyError]] = {
+    522: _damaged,  # IOERR_SHORT_READ: the file ends within a page
+    1032: _damaged,  # READONLY_DBMOVED: the file was removed under us
+    4874: lambda: StorageFull("the disk is full"),  # IOERR_SHMSIZE, on a full tmpfs
     5: lambda: Unavailable(_BUSY),
     6: lambda: Unavailable(_BUSY),
     8: lambda: Unavailable("the index may not be written"),
     10: lambda: Unavailable("the index cannot be read or written"),
-    11: lambda: Unavailable(_DAMAGED),
+    11: _damaged,
     13: lambda: StorageFull("the disk is full"),
     14: lambda: Unavailable("the index cannot be opened"),
-    26: lambda: Unavailable(_DAMAGED),
+    19: _damaged,  # our statements violate no constraint of a whole file
+    20: _damaged,
+    26: _damaged,
 }
+# The engine's words, where it has no code for what a damaged file makes of our statements.
+_DAMAGE = ("no such table", "no such column", "unsupported file format", "Could not decode")
 
 
 @contextmanager
@@ -38,9 +49,15 @@ def engine_errors() -> Iterator[None]:
     """Turn what SQLite and the system say of the world (not of our SQL) into our errors."""
     try:
         yield
+    except UnicodeDecodeError as error:  # a damaged name, in the engine's own words on it
+        raise _damaged() from error
     except sqlite3.DatabaseError as error:
+        if str(error).startswith(_DAMAGE):
+            raise _damaged() from error
         code = getattr(error, "sqlite_errorcode", None)
-        translated = _ERRORS.get(code & 0xFF) if isinstance(code, int) else None
+        if not isinstance(code, int):
+            raise
+        translated = _ERRORS.get(code) or _ERRORS.get(code & 0xFF)
         if translated is None:
             raise
         raise translated() from error

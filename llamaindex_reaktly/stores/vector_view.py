@@ -12,6 +12,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from llamaindex_reaktly.errors import IndexDamaged
+from llamaindex_reaktly.stores.checksums import joined_vectors, of_row, require
 from llamaindex_reaktly.stores.protocol import Vector
 from llamaindex_reaktly.stores.sqlite import sqlite3
 
@@ -23,8 +25,9 @@ Rows = NDArray[np.int64]
 
 
 class State(NamedTuple):
-    """The one row of the `state` table; `change` names the file's state."""
+    """The one row of the `state` table; `index_id` and `change` name the file's state."""
 
+    index_id: str
     change: int
     log_start: int
     last_document: int
@@ -36,13 +39,16 @@ class State(NamedTuple):
 
 
 def read_state(connection: sqlite3.Connection) -> State:
-    """The state as the connection's transaction sees it."""
-    return State(
-        *connection.execute(
-            "SELECT change, log_start, last_document, last_node, dimension,"
-            " documents, nodes, terms FROM state"
-        ).fetchone()
-    )
+    """The state as the connection's transaction sees it; `IndexDamaged` if it cannot be."""
+    row = connection.execute(
+        "SELECT index_id, change, log_start, last_document, last_node, dimension,"
+        " documents, nodes, terms, checksum FROM state"
+    ).fetchone()
+    if row is None:
+        raise IndexDamaged("the index has lost its state")
+    *state, checksum = row
+    require(of_row(*state), checksum)
+    return State(*state)
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,10 +133,20 @@ def brought_up_to_date(
 
     `view` is of an earlier state, or None: what was added since is read from the file,
     what was removed is found in its log; where the log no longer reaches back to the
-    view, everything is read.
+    view, everything is read. Raises `IndexDamaged` when vectors are missing or not as they
+    were written.
     """
     if view is None or view.change < state.log_start:
-        return _loaded(connection, state)
+        newer = _loaded(connection, state)
+    else:
+        newer = _followed(view, connection, state)
+    alive = len(newer.rows) if newer.alive is None else np.count_nonzero(newer.alive)
+    if alive != state.nodes:
+        raise IndexDamaged("the index does not hold a vector for each of its nodes")
+    return newer
+
+
+def _followed(view: VectorView, connection: sqlite3.Connection, state: State) -> VectorView:
     removed = connection.execute(
         "SELECT first_node, nodes FROM removals WHERE change > ?", (view.change,)
     ).fetchall()
@@ -156,10 +172,10 @@ def _loaded(connection: sqlite3.Connection, state: State) -> VectorView:
 
 def _read(connection: sqlite3.Connection, after: int, dimension: int | None) -> tuple[Rows, Vector]:
     found = connection.execute(
-        "SELECT node, vector FROM vectors WHERE node > ? ORDER BY node", (after,)
+        "SELECT node, vector, checksum FROM vectors WHERE node > ? ORDER BY node", (after,)
     ).fetchall()
-    rows = np.fromiter((row for row, _ in found), dtype=np.int64, count=len(found))
-    buffer = b"".join(blob for _, blob in found)
+    rows = np.fromiter((row[0] for row in found), dtype=np.int64, count=len(found))
+    buffer = joined_vectors([row[1] for row in found], [row[2] for row in found], dimension or 0)
     vectors = np.frombuffer(buffer, dtype="<f4").reshape(len(found), dimension or 0)
     return rows, vectors
 

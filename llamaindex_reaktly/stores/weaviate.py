@@ -87,6 +87,13 @@ class WeaviateStore(Store):
         """Remove a knowledge base's tenant, and with it all its files on the server."""
         self.connection.write(lambda: self.index.drop(knowledge_base_id))
 
+    def mark(self, knowledge_base_id: str) -> None:
+        """None: a cluster answers for its own data."""
+
+    def renew(self, knowledge_base_id: str, index_id: str | None) -> None:
+        """Remove the tenant; the next write makes it again."""
+        self.drop(knowledge_base_id)
+
     def search(self, knowledge_base_id: str, query: StoreQuery) -> list[Candidate]:
         """The union of both legs' best nodes with exact evidence, of every whole version."""
         return self.connection.read(lambda: self.index.search(knowledge_base_id, query))

@@ -329,7 +329,7 @@ def test_a_deleted_or_rebuilt_document_is_no_requests_any_more(registry: Registr
     deleted = replace(DOCUMENT, key=replace(KEY, external_id="b"))
     origin = Origin("r-1", "00-" + "1" * 32 + "-" + "2" * 16 + "-01")
     registry.documents.accept([(DOCUMENT, "j"), (deleted, "j")], origin)
-    registry.documents.requeue_all("kb")
+    assert registry.indexes.give_up("kb", epoch=0, reason="lost") == 2
     registry.documents.bury([deleted.key.document_id])
     with registry.database.read() as connection:
         rows = connection.execute(sa.select(documents.c.request_id, documents.c.traceparent))

@@ -67,7 +67,7 @@ def test_nothing_of_before_a_delete_is_shown_after_it(registry: Registry) -> Non
 
 def test_a_rebuilt_document_is_shown_only_when_it_is_indexed_again(registry: Registry) -> None:
     settled(registry, claimed(registry, "one"))
-    registry.documents.requeue_all("kb")
+    assert registry.indexes.give_up("kb", epoch=0, reason="a test") == 1
     tick = registry.documents.replacement_clock()
     assert live(registry, tick) is None
     settled(registry, *registry.queue.claim(limit=1, characters=100, lease_seconds=60))

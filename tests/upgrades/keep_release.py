@@ -175,6 +175,7 @@ def index(knowledge_base: KnowledgeBase, claims: Sequence[Claim]) -> None:
     """Make claimed documents searchable, a chunk a line."""
     analyzer, vectors = Analyzer(), WordVectors()
     verdicts = []
+    replacements: dict[str, list[Replacement]] = {}
     for claimed in claims:
         declared = claimed.document
         lines = declared.content.splitlines()
@@ -206,8 +207,12 @@ def index(knowledge_base: KnowledgeBase, claims: Sequence[Claim]) -> None:
                 0
             ].updated_at,
         )
-        knowledge_base.store.replace(declared.key.knowledge_base_id, [Replacement(indexed, nodes)])
+        replacements.setdefault(declared.key.knowledge_base_id, []).append(
+            Replacement(indexed, nodes)
+        )
         verdicts.append(Verdict(claimed, chunks=len(nodes)))
+    for knowledge_base_id, some in replacements.items():
+        knowledge_base.store.replace(knowledge_base_id, some)
     assert (
         knowledge_base.registry.queue.settle(verdicts, {"documents_indexed": len(verdicts)}) == []
     )
