@@ -90,7 +90,7 @@ class WeaviateStore(Store):
     def mark(self, knowledge_base_id: str) -> None:
         """None: a cluster answers for its own data."""
 
-    def renew(self, knowledge_base_id: str, index_id: str | None) -> None:
+    def renew(self, knowledge_base_id: str, index_id: str | None) -> None:  # noqa: ARG002 (no id here)
         """Remove the tenant; the next write makes it again."""
         self.drop(knowledge_base_id)
 
