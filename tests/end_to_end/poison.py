@@ -9,6 +9,8 @@ from llama_index.core.schema import BaseNode, MetadataMode, TransformComponent
 CRASH = "Pleasecrashtheparser"
 HANG = "Pleasehangtheparser"
 EXHAUST = "Pleaseexhausttheparser"
+# Is for `poisoned_model`.
+WORKER_CRASH = "Pleasecrashtheworker"
 
 
 class Poison(TransformComponent):
@@ -26,7 +28,3 @@ class Poison(TransformComponent):
             while EXHAUST in text:
                 hoard.append(bytearray(1 << 20))
         return list(nodes)
-
-
-class NoComponent:
-    """Something else."""

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.end_to_end.poison import CRASH, EXHAUST, HANG
+from tests.end_to_end.poison import CRASH, EXHAUST, HANG, WORKER_CRASH
 from tests.end_to_end.product import Identity, Product, item
 
 KB = "kb"
@@ -21,8 +21,12 @@ def poisoned(directory: Path, **settings: str) -> Product:
     return Product(
         directory,
         PYTHONPATH=str(Path(__file__).parents[2]),
-        REAKTLY_TRANSFORMATIONS="tests.end_to_end.poison:Poison",
-        **{"REAKTLY_PARSE_SECONDS": "1", "REAKTLY_PARSE_MEMORY_BYTES": str(64 << 20), **settings},
+        **{
+            "REAKTLY_TRANSFORMATIONS": "tests.end_to_end.poison:Poison",
+            "REAKTLY_PARSE_SECONDS": "1",
+            "REAKTLY_PARSE_MEMORY_BYTES": str(64 << 20),
+            **settings,
+        },
     )
 
 
@@ -79,3 +83,21 @@ def test_a_document_that_hangs_keeps_neither_the_next_one_waiting_nor_the_end(
         product.stop()
         product.start_server(worker=False)
         assert client.wait_for(bad(0), "queued")["attempts"] == 0
+
+
+@pytest.mark.timeout(180)
+def test_a_document_that_takes_its_worker_with_it_takes_no_other(tmp_path: Path) -> None:
+    poisoned_model = "tests.end_to_end.poisoned_model:component"
+    with poisoned(
+        tmp_path, REAKTLY_TRANSFORMATIONS=poisoned_model, REAKTLY_LEASE_SECONDS="600"
+    ) as product:
+        product.start_server()
+        client = product.client()
+        texts = [f"Buoy number {number} marks the channel." for number in range(20)]
+        items = [item(good(number), text) for number, text in enumerate(texts)]
+        client.push(*items[:10], item(bad(0), WORKER_CRASH), *items[10:])
+        job = client.wait_for(bad(0), "failed", within=150)
+        assert (job["attempts"], job["error"]) == (3, "processing did not end in 3 attempts")
+        for number in range(20):
+            client.wait_for(good(number), "completed")
+        assert product.log().count("worker_died") == 3
