@@ -278,8 +278,6 @@ class Documents:
         Raises `InvalidRequest` for a cursor that no listing gave out.
         """
         query = sa.select(*_STATUS_COLUMNS)
-        if knowledge_base_ids is not None:
-            query = query.where(documents.c.knowledge_base_id.in_(list(knowledge_base_ids)))
         if state is not None:
             query = query.where(documents.c.state == state)
             if state is not DocumentState.COMPLETED:
@@ -288,12 +286,15 @@ class Documents:
             query = query.where(documents.c.state != DocumentState.DELETED)
         if source is not None:
             query = query.where(documents.c.source == source)
-        place = sa.tuple_(documents.c.knowledge_base_id, documents.c.document_id)
-        if cursor is not None:
-            query = query.where(place > sa.tuple_(*_read_cursor(cursor)))
         query = query.order_by(documents.c.knowledge_base_id, documents.c.document_id)
+        after = None if cursor is None else _read_cursor(cursor)
+        rows: list[sa.RowMapping] = []
         with self._database.read() as connection:
-            rows = connection.execute(query.limit(limit + 1)).mappings().all()
+            for place in _places(knowledge_base_ids, after):
+                some = query.where(*place).limit(limit + 1 - len(rows))
+                rows += connection.execute(some).mappings()
+                if len(rows) > limit:
+                    break
         items = [status_of(row) for row in rows[:limit]]
         return DocumentPage(items, _write_cursor(items[-1]) if len(rows) > limit else None)
 
@@ -672,6 +673,28 @@ def document_of(values: sa.RowMapping, payload: sa.RowMapping) -> SourceDocument
 def _slices(ids: Sequence[str]) -> Iterable[list[str]]:
     for start in range(0, len(ids), IDS_PER_STATEMENT):
         yield list(ids[start : start + IDS_PER_STATEMENT])
+
+
+def _places(
+    knowledge_base_ids: Collection[str] | None, after: tuple[str, str] | None
+) -> Iterable[Sequence[sa.ColumnElement[bool]]]:
+    """Where a listing goes on, place by place.
+
+    One knowledge base at a time: with a list of them SQLite begins each page at the bases'
+    first documents and skips what the pages before have shown.
+    """
+    if knowledge_base_ids is None:
+        row = sa.tuple_(documents.c.knowledge_base_id, documents.c.document_id)
+        yield [] if after is None else [row > sa.tuple_(*after)]
+        return
+    for knowledge_base_id in sorted(knowledge_base_ids):
+        place = [documents.c.knowledge_base_id == knowledge_base_id]
+        if after is not None:
+            if knowledge_base_id < after[0]:
+                continue
+            if knowledge_base_id == after[0]:
+                place.append(documents.c.document_id > after[1])
+        yield place
 
 
 def _write_cursor(last: DocumentStatus) -> str:

@@ -69,6 +69,8 @@ def _create_sqlite(url: sa.URL) -> sa.Engine:
         module=sqlite,
         pool_size=8,
         max_overflow=32,
+        # The one that was used last has the warmest cache, most of all the writer's.
+        pool_use_lifo=True,
         connect_args={"check_same_thread": False, "isolation_level": None},
     )
 

@@ -271,13 +271,16 @@ def test_the_hash_of_a_long_text_is_that_of_all_of_it(text: str) -> None:
     assert own_hash(document) == hashlib.sha256(orjson.dumps(whole)).hexdigest()
 
 
-def test_a_listing_gives_every_document_once_over_its_pages(registry: Registry) -> None:
+@pytest.mark.parametrize("bases", [None, ["kb2", "kb0", "none", "kb1"]])
+def test_a_listing_gives_every_document_once_over_its_pages(
+    registry: Registry, bases: list[str] | None
+) -> None:
     keys = [DocumentKey(f"kb{i % 3}", "integration:int", str(i)) for i in range(20)]
     accept(registry, *(replace(DOCUMENT, key=key) for key in keys))
     seen: list[str] = []
     cursor = None
     while True:
-        page = registry.documents.page(knowledge_base_ids=None, cursor=cursor, limit=3)
+        page = registry.documents.page(knowledge_base_ids=bases, cursor=cursor, limit=3)
         seen += [item.document_id for item in page.items]
         cursor = page.next_cursor
         if cursor is None:

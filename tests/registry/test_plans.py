@@ -109,6 +109,8 @@ def test_on_sqlite_every_table_is_searched_by_an_index(
                 plans.append("\n".join([*(step.detail for step in steps), statement]))
     assert len(plans) > 40
     assert [plan for plan in plans if re.search("SCAN (documents|payloads)", plan)] == []
+    # A page of a listing does not go through those before it.
+    assert sum("(knowledge_base_id=? AND document_id>?)" in plan for plan in plans) == 1
     # A listing by state, but for the usual one, does not go through all of a base.
     assert sum("ix_documents_unfinished" in plan for plan in plans) == len(DocumentState) - 1
 
