@@ -31,6 +31,7 @@ BENCHMARKS = (
     "latency",
     "group_commit",
     "flood",
+    "scale",
     "startup",
     "replacement",
     "retrieval",

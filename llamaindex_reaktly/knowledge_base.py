@@ -178,8 +178,7 @@ class KnowledgeBase:
         if not by_base:
             return
         try:
-            for knowledge_base_id, ids in by_base.items():
-                self.store.delete(knowledge_base_id, ids)
+            self.purger.remove(by_base)
             if self.purger.purge(by_base):
                 self.registry.queue.mark_purged(set().union(*by_base.values()))
                 return

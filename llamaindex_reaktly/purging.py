@@ -8,8 +8,9 @@ where no worker runs; those of a storm are left to the worker, who does one for 
 
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable, Mapping
 
+from llamaindex_reaktly.registry.documents import slices
 from llamaindex_reaktly.registry.registry import Registry
 from llamaindex_reaktly.stores.protocol import Store
 
@@ -34,6 +35,12 @@ class Purger:
         # Seconds that may be spent, as of a time; below zero after a rewrite that took longer.
         self._credit = BURST_SECONDS
         self._as_of = clock()
+
+    def remove(self, by_base: Mapping[str, Collection[str]]) -> None:
+        """Take deleted documents out of the index, others getting their turns in between."""
+        for knowledge_base_id, ids in by_base.items():
+            for some in slices(sorted(ids)):
+                self._store.delete(knowledge_base_id, some)
 
     def purge(self, knowledge_base_ids: Iterable[str]) -> bool:
         """Wipe what was deleted in these knowledge bases; False: not now, try again later."""

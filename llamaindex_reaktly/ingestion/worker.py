@@ -553,7 +553,7 @@ class Worker:
             if knowledge_base_id in self._breaker.away():
                 continue
             try:
-                self._store.delete(knowledge_base_id, document_ids)
+                self._knowledge_base.purger.remove({knowledge_base_id: document_ids})
                 if self._knowledge_base.purger.purge([knowledge_base_id]):
                     self._queue.mark_purged(document_ids)
             except ReaktlyError as error:

@@ -122,7 +122,7 @@ class Documents:
         ids = [document.key.document_id for document, _ in batch]
         known = {
             row[0]: _Known(*row)
-            for some in _slices(ids)
+            for some in slices(ids)
             for row in self._database.look_up(_KNOWN, ids=some)
         }
         hashes = _OwnHashes(batch)
@@ -231,7 +231,7 @@ class Documents:
             return buried
 
         buried: list[str] = []
-        for some in _slices(sorted(document_ids)):
+        for some in slices(sorted(document_ids)):
             buried += self._database.write(functools.partial(update, some=some), some)
         return buried
 
@@ -243,7 +243,7 @@ class Documents:
         """Where several documents stand; unknown ones are left out."""
         found: list[DocumentStatus] = []
         with self._database.read() as connection:
-            for some in _slices(list(document_ids)):
+            for some in slices(document_ids):
                 found.extend(
                     status_of(row)
                     for row in connection.execute(
@@ -373,7 +373,7 @@ class Documents:
 
         return sum(
             self._database.write(functools.partial(update, some=some), some)
-            for some in _slices(sorted(document_ids))
+            for some in slices(sorted(document_ids))
         )
 
     def ids(self, knowledge_base_id: str, source: str | None = None) -> list[str]:
@@ -503,14 +503,14 @@ def _note_unchanged(connection: sa.Connection, rows: Iterable[_Known]) -> None:
     for row in rows:
         by_version.setdefault(row.version, []).append(row.id)
     for version, ids in by_version.items():
-        for some in _slices(ids):
+        for some in slices(ids):
             connection.execute(_NOTE_UNCHANGED, {"ids": some, "noted_version": version})
 
 
-def _known(connection: sa.Connection, ids: Iterable[str]) -> dict[str, _Known]:
+def _known(connection: sa.Connection, ids: Collection[str]) -> dict[str, _Known]:
     return {
         row[0]: _Known(*row)
-        for some in _slices(list(ids))
+        for some in slices(ids)
         for row in connection.execute(_KNOWN, {"ids": some})
     }
 
@@ -670,9 +670,11 @@ def document_of(values: sa.RowMapping, payload: sa.RowMapping) -> SourceDocument
     )
 
 
-def _slices(ids: Sequence[str]) -> Iterable[list[str]]:
-    for start in range(0, len(ids), IDS_PER_STATEMENT):
-        yield list(ids[start : start + IDS_PER_STATEMENT])
+def slices(ids: Collection[str]) -> Iterable[list[str]]:
+    """Ids in the numbers that one statement, and one turn at a database, is good for."""
+    rest = list(ids)
+    for start in range(0, len(rest), IDS_PER_STATEMENT):
+        yield rest[start : start + IDS_PER_STATEMENT]
 
 
 def _places(

@@ -5,6 +5,7 @@ took the row, or a newer version was accepted, or the document was deleted, the 
 worker's verdict changes nothing.
 """
 
+import functools
 import math
 import time
 import uuid
@@ -16,7 +17,7 @@ import structlog
 
 from llamaindex_reaktly.domain import DocumentState, Origin, Outcome, SourceDocument
 from llamaindex_reaktly.registry.database import Database
-from llamaindex_reaktly.registry.documents import document_of
+from llamaindex_reaktly.registry.documents import document_of, slices
 from llamaindex_reaktly.registry.schema import (
     UNPURGED,
     counters,
@@ -411,7 +412,7 @@ class IngestionQueue:
             )
         )
 
-    def unpurged(self, limit: int = 500) -> list[tuple[str, str]]:
+    def unpurged(self, limit: int = 10_000) -> list[tuple[str, str]]:
         """(knowledge base, document id) of deleted documents that the index may still hold.
 
         Those whose last worker may still be at work are left out until its lease is over.
@@ -436,12 +437,12 @@ class IngestionQueue:
         index, and then cleans up itself, saying by its `tokens` that it is done.
         """
 
-        def update(connection: sa.Connection) -> None:
+        def update(connection: sa.Connection, some: list[str]) -> None:
             now = self._database.now(connection)
             connection.execute(
                 sa.update(documents)
                 .where(
-                    documents.c.document_id.in_(list(document_ids)),
+                    documents.c.document_id.in_(some),
                     documents.c.state == DocumentState.DELETED,
                     sa.or_(
                         documents.c.lease_until.is_(None),
@@ -452,7 +453,8 @@ class IngestionQueue:
                 .values(purged=True, lease_token=None, lease_until=None)
             )
 
-        self._database.write(update, document_ids)
+        for some in slices(sorted(document_ids)):
+            self._database.write(functools.partial(update, some=some), some)
 
     def replaced(self, grace_seconds: float, limit: int = 500) -> list[Replaced]:
         """Versions whose last searches ended, if none takes longer than the grace."""

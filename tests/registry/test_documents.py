@@ -362,3 +362,31 @@ def test_a_listing_is_in_the_order_of_bytes_whatever_the_databases_language(
         cursor = page.next_cursor
     assert cursor is None
     assert seen == sorted(bases, key=str.encode)
+
+
+def test_a_source_of_more_documents_than_one_statement_takes_is_deleted_and_purged(
+    registry: Registry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("llamaindex_reaktly.registry.documents.IDS_PER_STATEMENT", 7)
+    keys = [replace(KEY, external_id=str(number)) for number in range(20)]
+    accept(registry, *(replace(DOCUMENT, key=key) for key in keys))
+    ids = registry.documents.ids("kb", KEY.source)
+    assert sorted(ids) == sorted(key.document_id for key in keys)
+    assert sorted(registry.documents.bury(ids)) == sorted(ids)
+    assert len(registry.queue.unpurged()) == 20
+    registry.queue.mark_purged(ids)
+    assert registry.queue.unpurged() == []
+
+
+def test_a_knowledge_base_of_many_documents_goes_whole(
+    registry: Registry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("llamaindex_reaktly.registry.knowledge_bases.IDS_PER_STATEMENT", 7)
+    for base in ("kb", "other"):
+        registry.knowledge_bases.create(base, embedder="minilm")
+        keys = [replace(KEY, knowledge_base_id=base, external_id=str(n)) for n in range(20)]
+        accept(registry, *(replace(DOCUMENT, key=key) for key in keys))
+    registry.knowledge_bases.delete("kb")
+    assert registry.knowledge_bases.find("kb") is None
+    assert registry.documents.page(knowledge_base_ids=["kb"], include_deleted=True).items == []
+    assert len(registry.documents.ids("other")) == 20
