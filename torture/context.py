@@ -7,7 +7,7 @@ from pathlib import Path
 
 from torture.fleet import Server
 from torture.oracle import Oracle
-from torture.registries import RegistryKind
+from torture.servers import RegistryKind, StoreKind
 
 # After a connection broke, PostgreSQL may be in the midst of a commit that it carries through.
 _AFTERWARDS_ON_A_SERVER = 2.0
@@ -22,6 +22,7 @@ class Context:
     kills: int
     minutes: float
     registry: RegistryKind
+    store: StoreKind
     directory: Path
     servers: Sequence[Server] = ()
     show: Callable[[str], object] = print
@@ -30,8 +31,10 @@ class Context:
     @property
     def title(self) -> str:
         """The scenario and what it runs on."""
-        return f"{self.scenario} on {self.registry}"
+        stored = "" if self.store is StoreKind.EMBEDDED else f" and {self.store}"
+        return f"{self.scenario} on {self.registry}{stored}"
 
     def oracle(self) -> Oracle:
         """A new oracle that knows how long an unanswered request may still take effect."""
-        return Oracle(afterwards=_AFTERWARDS_ON_A_SERVER if self.servers else 0.0)
+        is_server = self.registry is RegistryKind.POSTGRESQL
+        return Oracle(afterwards=_AFTERWARDS_ON_A_SERVER if is_server else 0.0)

@@ -16,8 +16,8 @@ from torture.documents import Name, version_word
 from torture.fleet import LEASE_SECONDS, SPREAD, Fleet, Process, TortureFailed, frozen
 from torture.inspection import inspect, jobs, settle
 from torture.outcome import Outcome
-from torture.registries import RegistryServer
 from torture.schedule import KNOWLEDGE_BASES, Request, Verb
+from torture.servers import RegistryServer
 from torture.workload import Tally, Writer
 
 # Some seconds of embedding, so that the worker is stopped in the middle of it.

@@ -11,39 +11,56 @@ from torture.freezes import freeze_storm
 from torture.many_bases import many_bases
 from torture.outages import outages
 from torture.outcome import Outcome
-from torture.registries import RegistryKind
 from torture.server_crashes import server_crashes
+from torture.servers import RegistryKind, StoreKind
 from torture.soak import soak
 from torture.storm import fleet_kill_storm, kill_storm
 
 
 @dataclass(frozen=True, slots=True)
 class Scenario:
-    """One scenario in a sentence, and the registries that it makes sense on."""
+    """One scenario in a sentence, and what it makes sense on."""
 
     about: str
     run: Callable[[Context], Outcome]
     registries: Sequence[RegistryKind] = tuple(RegistryKind)
+    stores: Sequence[StoreKind] = tuple(StoreKind)
+    needs_server: bool = False
+
+    def runs_on(self, registry: RegistryKind, store: StoreKind) -> bool:
+        """Whether it makes sense on these."""
+        embedded = registry is RegistryKind.SQLITE and store is StoreKind.EMBEDDED
+        return (
+            registry in self.registries
+            and store in self.stores
+            and not (self.needs_server and embedded)
+        )
 
 
-_SQLITE = (RegistryKind.SQLITE,)
-_POSTGRESQL = (RegistryKind.POSTGRESQL,)
+def _alone(about: str, run: Callable[[Context], Outcome]) -> Scenario:
+    """One that is about what the product keeps in its own directory."""
+    return Scenario(about, run, (RegistryKind.SQLITE,), (StoreKind.EMBEDDED,))
+
 
 SCENARIOS: Mapping[str, Scenario] = {
     "kills": Scenario("SIGKILL of API, worker or both while clients write and look.", kill_storm),
-    "fleet-kills": Scenario("The same with a fleet of processes.", fleet_kill_storm, _SQLITE),
+    "fleet-kills": _alone("The same with a fleet of processes.", fleet_kill_storm),
     "fencing": Scenario("A worker stopped beyond its lease, overtaken and woken.", fencing),
     "freezes": Scenario("Any process stopped wherever it stands, and woken.", freeze_storm),
     "server-crashes": Scenario(
-        "The registry's server crashes and stands still.", server_crashes, _POSTGRESQL
+        "The servers of registry and store crash and stand still.",
+        server_crashes,
+        needs_server=True,
     ),
-    "disk-full": Scenario("The disk fills up in mid-ingest.", disk_full, _SQLITE),
-    "disk-full-no-reserve": Scenario(
-        "The commit itself meets the full disk.", disk_full_without_reserve, _SQLITE
+    "disk-full": _alone("The disk fills up in mid-ingest.", disk_full),
+    "disk-full-no-reserve": _alone(
+        "The commit itself meets the full disk.", disk_full_without_reserve
     ),
-    "read-only": Scenario("The index cannot be written, later it can.", read_only, _SQLITE),
-    "outages": Scenario("Model and store away, the model slow.", outages, _SQLITE),
-    "clock": Scenario("The clock jumps while workers die.", clock_jumps, _SQLITE),
-    "many-bases": Scenario("2,000 knowledge bases under ulimit -n 1024.", many_bases, _SQLITE),
-    "soak": Scenario("Updates, deletes and searches for a long time.", soak, _SQLITE),
+    "read-only": _alone("The index cannot be written, later it can.", read_only),
+    "outages": _alone("Model and store away, the model slow.", outages),
+    "clock": _alone("The clock jumps while workers die.", clock_jumps),
+    "many-bases": _alone("2,000 knowledge bases under ulimit -n 1024.", many_bases),
+    "soak": Scenario(
+        "Updates, deletes and searches for a long time.", soak, (RegistryKind.SQLITE,)
+    ),
 }

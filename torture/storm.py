@@ -17,12 +17,13 @@ from torture.fleet import SERVED, SPREAD, Fleet, Process, Shape, children_of
 from torture.inspection import inspect, settle
 from torture.outcome import Outcome
 from torture.schedule import KNOWLEDGE_BASES, Kill, Target, kills
+from torture.servers import RegistryKind
 from torture.workload import Workload
 
 
 def kill_storm(context: Context) -> Outcome:
-    """One server with its worker on SQLite, a fleet on a registry that is a server."""
-    return _storm(context, SPREAD if context.servers else SERVED)
+    """One server with its worker on SQLite, a fleet on PostgreSQL."""
+    return _storm(context, SPREAD if context.registry is RegistryKind.POSTGRESQL else SERVED)
 
 
 def fleet_kill_storm(context: Context) -> Outcome:

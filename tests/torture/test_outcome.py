@@ -10,8 +10,8 @@ from torture.documents import Name
 from torture.fleet import NotPossible, TortureFailed
 from torture.oracle import Fault, Oracle
 from torture.outcome import Outcome
-from torture.registries import RegistryKind
 from torture.scenarios import Scenario
+from torture.servers import RegistryKind, StoreKind
 from torture.soak import slope
 
 
@@ -20,7 +20,7 @@ def outcome(*faults: Fault) -> Outcome:
     oracle.acknowledge(oracle.begin({Name("kb", "int", "page"): "v1"}))
     for fault in faults:
         oracle.accuse(fault, "a page", "was seen so")
-    context = Context("kills", 4711, 30, 6.0, RegistryKind.SQLITE, Path())
+    context = Context("kills", 4711, 30, 6.0, RegistryKind.SQLITE, StoreKind.EMBEDDED, Path())
     return Outcome.of(context, oracle, kills=context.kills)
 
 
@@ -80,7 +80,8 @@ def test_a_failure_says_how_to_repeat_it(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     run(monkeypatch, outcome(Fault.MISSING), "--seed", "4711", "--kills", "9")
-    assert "torture kills --registry sqlite --seed 4711 --kills 9" in capsys.readouterr().err
+    command = "torture kills --registry sqlite --store embedded --seed 4711 --kills 9"
+    assert command in capsys.readouterr().err
 
 
 def test_without_a_seed_each_run_has_another(monkeypatch: pytest.MonkeyPatch) -> None:

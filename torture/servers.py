@@ -1,12 +1,14 @@
-"""The registries that a scenario runs on: SQLite in the data directory, or PostgreSQL."""
+"""What a scenario runs on: the registry's database and the store, and their servers."""
 
 import contextlib
 import os
 import signal
 from collections.abc import Iterator, Mapping, Sequence
 from enum import StrEnum
+from pathlib import Path
 
 from scripts.postgresql import PostgreSQL
+from scripts.weaviate_server import WeaviateServer
 from torture.fleet import Server, children_of
 
 
@@ -15,6 +17,13 @@ class RegistryKind(StrEnum):
 
     SQLITE = "sqlite"
     POSTGRESQL = "postgresql"
+
+
+class StoreKind(StrEnum):
+    """Where the index is kept."""
+
+    EMBEDDED = "embedded"
+    WEAVIATE = "weaviate"
 
 
 class RegistryServer:
@@ -62,14 +71,21 @@ class RegistryServer:
 
 
 @contextlib.contextmanager
-def servers_of(kind: RegistryKind) -> Iterator[Sequence[Server]]:
-    """The servers that a registry of that kind needs; raises `NotInstalled` without them."""
-    if kind is RegistryKind.SQLITE:
-        yield ()
-        return
-    # Durable, as in production: what is killed here is the product, and the server too.
-    with PostgreSQL(durable=True) as server:
-        yield (RegistryServer(server),)
+def servers_of(
+    registry: RegistryKind, store: StoreKind, directory: Path
+) -> Iterator[Sequence[Server]]:
+    """The servers that these need, running.
+
+    Raises `NotInstalled` or `WeaviateMissing` where there are no programs for them.
+    """
+    with contextlib.ExitStack() as stack:
+        servers: list[Server] = []
+        if registry is RegistryKind.POSTGRESQL:
+            # Durable, as in production: what is killed is the product, and the server too.
+            servers.append(RegistryServer(stack.enter_context(PostgreSQL(durable=True))))
+        if store is StoreKind.WEAVIATE:
+            servers.append(stack.enter_context(WeaviateServer(directory / "weaviate")))
+        yield servers
 
 
 def _send(pid: int, number: signal.Signals) -> None:
