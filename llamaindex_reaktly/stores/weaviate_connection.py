@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
+import httpx
 import structlog
 import weaviate
 from weaviate.classes.config import ConsistencyLevel
@@ -151,7 +152,9 @@ class WeaviateConnection:
         """Turn what the client raises into the package's errors, and its words into the log."""
         try:
             yield
-        except WeaviateBaseError as error:
+        # Its client wraps two of httpx's errors (weaviate-client 4.23, connect/v4.py) and
+        # lets through what a server that dies in mid-answer causes.
+        except (WeaviateBaseError, httpx.HTTPError) as error:
             self._is_ready = False
             log.warning("weaviate_failed", error=type(error).__name__, message=str(error)[:500])
             raise translation(str(error)) from error
