@@ -82,6 +82,7 @@ def run_server(settings: "Settings", *, workers: int) -> None:
                 workers,
                 witness=_witness(knowledge_base.registry),
                 on_misconfigured=stop_serving,
+                progress=lambda: _documents_done(knowledge_base.registry),
             )
             if workers:
                 knowledge_base.watch("worker", supervisor.require_workers)
@@ -112,6 +113,15 @@ def _witness(registry: "Registry") -> Witness:
             log.warning("worker_event_not_counted", worker_event=event, reason=error.message)
 
     return tell
+
+
+def _documents_done(registry: "Registry") -> int:
+    """How many documents were indexed, or have failed, so far."""
+    try:
+        counters = registry.queue.counters()
+    except ReaktlyError:
+        return 0
+    return counters.get("documents_indexed", 0) + counters.get("documents_failed", 0)
 
 
 def listening_socket(host: str, port: int) -> socket.socket:

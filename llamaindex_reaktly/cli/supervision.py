@@ -53,7 +53,10 @@ class RestartPolicy:
 
 
 class WorkerSupervisor:
-    """Keeps a number of workers running between `start` and `stop`."""
+    """Keeps a number of workers running between `start` and `stop`.
+
+    `witness` is told of what becomes of them; `progress` counts what they have done so far.
+    """
 
     def __init__(
         self,
@@ -63,11 +66,13 @@ class WorkerSupervisor:
         policy: RestartPolicy | None = None,
         witness: Witness = lambda _event, _pid: None,
         on_misconfigured: Callable[[], None] = lambda: None,
+        progress: Callable[[], int] = lambda: 0,
     ) -> None:
         self._command = list(command)
         self._policy = policy or RestartPolicy()
         self._witness = witness
         self._on_misconfigured = on_misconfigured
+        self._progress = progress
         self.is_misconfigured = False
         self._stopping = threading.Event()
         self._lock = threading.Lock()
@@ -135,6 +140,7 @@ class WorkerSupervisor:
     def _keep(self, number: int) -> None:
         deaths = 0
         while True:
+            progress = self._progress()
             with self._lock:
                 if self._stopping.is_set():
                     return
@@ -156,8 +162,11 @@ class WorkerSupervisor:
                     self._give_up(1)
                     self._on_misconfigured()
                     return
-            lived = time.monotonic() - started
-            deaths = 1 if lived >= self._policy.healthy_after else deaths + 1
+            was_well = time.monotonic() - started >= self._policy.healthy_after
+            # Documents that each take their worker with them are got rid of one by one. Where
+            # there are other workers, it may be those that get on.
+            got_on = len(self._threads) == 1 and self._progress() > progress
+            deaths = 1 if was_well or got_on else deaths + 1
             if deaths >= self._policy.most_deaths:
                 self._give_up(deaths)
                 return

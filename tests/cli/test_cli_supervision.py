@@ -1,3 +1,4 @@
+import itertools
 import os
 import signal
 import subprocess
@@ -110,6 +111,21 @@ def test_a_long_life_makes_up_for_the_deaths_before(tmp_path: Path, heard: Binar
     assert len({heard.readline() for _ in range(4)}) == 4
     assert not supervisor.has_given_up()
     supervisor.stop(timeout=10)
+
+
+def test_a_worker_that_gets_on_between_its_deaths_is_not_given_up(
+    tmp_path: Path, heard: BinaryIO
+) -> None:
+    command = _child(tmp_path, "say(os.getpid())", "sys.exit(1)")
+    policy = RestartPolicy(first_delay=0.0, most_deaths=2)
+    documents = itertools.count()
+    supervisor = WorkerSupervisor(
+        1, command=command, policy=policy, progress=lambda: next(documents)
+    )
+    supervisor.start()
+    assert len({heard.readline() for _ in range(4)}) == 4
+    supervisor.stop(timeout=10)
+    assert not supervisor.has_given_up()
 
 
 def test_a_program_that_cannot_be_started_is_tried_again_and_given_up(tmp_path: Path) -> None:
