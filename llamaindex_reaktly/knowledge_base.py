@@ -36,7 +36,7 @@ from llamaindex_reaktly.embeddings.protocol import EmbedderIdentity, TextEmbedde
 from llamaindex_reaktly.errors import NotFound, ReaktlyError, StorageFull, Unavailable
 from llamaindex_reaktly.measurements import Distribution, Histogram, distribution, split_stages
 from llamaindex_reaktly.purging import Purger
-from llamaindex_reaktly.registry.documents import DocumentPage
+from llamaindex_reaktly.registry.documents import DocumentPage, Restored
 from llamaindex_reaktly.registry.keys import ApiKey
 from llamaindex_reaktly.registry.registry import Registry
 from llamaindex_reaktly.retrieval.retriever import Retriever
@@ -145,6 +145,16 @@ class KnowledgeBase:
         if origin.request_id is not None:
             _log_acceptance(receipts)
         return receipts
+
+    def restore(
+        self, documents: Sequence[Restored], *, overwrite: bool = False
+    ) -> list[Receipt | None]:
+        """Accept documents as an export kept them; None for each that is newer here and stays.
+
+        Raises `StorageFull` when the disk is near its end.
+        """
+        self._require_disk()
+        return self.registry.documents.restore(documents, overwrite=overwrite)
 
     def delete(self, keys: Sequence[DocumentKey]) -> int:
         """Delete documents; how many there were.

@@ -8,6 +8,7 @@ from typer.core import TyperGroup
 from llamaindex_reaktly.cli import (
     diagnosis,
     documents,
+    exchanging,
     ingesting,
     keys,
     knowledge_bases,
@@ -73,5 +74,7 @@ app.command("search")(searching.search)
 app.command("status")(standing.status)
 app.command("retry")(documents.retry)
 app.command("rebuild")(documents.rebuild)
+app.command("export")(exchanging.export)
+app.command("import")(exchanging.import_)
 app.add_typer(model.app, name="model")
 app.command("doctor")(diagnosis.doctor)

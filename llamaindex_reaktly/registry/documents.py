@@ -8,7 +8,7 @@ replaces").
 import base64
 import functools
 import hashlib
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import NamedTuple
@@ -72,6 +72,16 @@ class DocumentPage:
 
     items: list[DocumentStatus]
     next_cursor: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Restored:
+    """A document with the version and the time (seconds since the epoch) that it had."""
+
+    document: SourceDocument
+    job_id: str
+    version: int
+    updated_at: float
 
 
 def own_hash(document: SourceDocument) -> str:
@@ -189,6 +199,91 @@ class Documents:
         ]:
             _note_unchanged(connection, new)
         return answers
+
+    def restore(
+        self, batch: Sequence["Restored"], *, overwrite: bool = False
+    ) -> list[Receipt | None]:
+        """Accept documents with the version and the time that they had; durable on return.
+
+        None stands for a document that is newer here and stays, unless `overwrite`. A
+        deleted one is no longer here, and comes back.
+        """
+        ids = [restored.document.key.document_id for restored in batch]
+
+        def update(connection: sa.Connection) -> list[Receipt | None]:
+            rows = connection.execute(
+                sa.select(documents.c.document_id, documents.c.updated_at).where(
+                    documents.c.document_id.in_(ids), documents.c.state != DocumentState.DELETED
+                )
+            )
+            here = {row[0]: row[1] for row in rows}
+            wanted = [
+                restored
+                for document_id, restored in zip(ids, batch, strict=True)
+                # A microsecond is what the file keeps of a time.
+                if overwrite or here.get(document_id, 0.0) < restored.updated_at + 2e-6
+            ]
+            pairs = [(restored.document, restored.job_id) for restored in wanted]
+            wanted_ids = [restored.document.key.document_id for restored in wanted]
+            accepting = _Batch(pairs, wanted_ids, _OwnHashes(pairs), NO_ORIGIN)
+            (receipts,) = self._accept(connection, [accepting])
+            by_id = {receipt.document_id: receipt for receipt in receipts}
+            for restored in wanted:
+                receipt = by_id[restored.document.key.document_id]
+                if not receipt.unchanged:
+                    connection.execute(
+                        sa.update(documents)
+                        .where(documents.c.document_id == receipt.document_id)
+                        .values(
+                            version=sa.case(
+                                (documents.c.version < restored.version, restored.version),
+                                else_=documents.c.version,
+                            ),
+                            updated_at=restored.updated_at,
+                        )
+                    )
+            return [by_id.get(document_id) for document_id in ids]
+
+        return self._database.write(update, ids)
+
+    def contents(self, knowledge_base_id: str, *, characters: int) -> Iterator[StoredContent]:
+        """All documents of a knowledge base as accepted, by id, some `characters` at a time."""
+        after = ""
+        while True:
+            with self._database.read() as connection:
+                page = connection.execute(
+                    sa.select(documents.c.document_id, documents.c.characters)
+                    .where(
+                        documents.c.knowledge_base_id == knowledge_base_id,
+                        documents.c.document_id > after,
+                        documents.c.state != DocumentState.DELETED,
+                    )
+                    .order_by(documents.c.document_id)
+                    .limit(IDS_PER_STATEMENT)
+                ).all()
+            if not page:
+                return
+            some: list[str] = []
+            taken = 0
+            for after, length in page:
+                some.append(after)
+                taken += length
+                if taken >= characters or after == page[-1][0]:
+                    yield from self._contents(some)
+                    some, taken = [], 0
+
+    def _contents(self, document_ids: Sequence[str]) -> list[StoredContent]:
+        with self._database.read() as connection:
+            rows = connection.execute(
+                sa.select(documents, payloads.c.declared, payloads.c.content)
+                .join(payloads, payloads.c.document_id == documents.c.document_id)
+                .where(
+                    documents.c.document_id.in_(document_ids),
+                    documents.c.state != DocumentState.DELETED,
+                )
+                .order_by(documents.c.document_id)
+            ).mappings()
+            return [StoredContent(status_of(row), document_of(row, row)) for row in rows]
 
     def bury(self, document_ids: Collection[str]) -> list[str]:
         """Turn documents into tombstones, their payload gone; the ids of those that existed.
