@@ -69,7 +69,7 @@ class WeaviateIndex:
         identity_of: Callable[[str], EmbedderIdentity | None],
     ) -> None:
         self._connection = connection
-        self._prefix = prefix
+        self.prefix = prefix
         self._replication_factor = replication_factor
         self._consistency = consistency
         self._identity_of = identity_of
@@ -101,7 +101,7 @@ class WeaviateIndex:
         dimensions = {len(node.vector) for one in latest.values() for node in one.nodes}
         if not latest:
             return
-        home = await self._home(knowledge_base_id)
+        home = await self.home(knowledge_base_id)
         expected = {home.dimension} if home else dimensions
         if len(dimensions | expected) > 1:
             raise EmbedderMismatch(
@@ -241,7 +241,7 @@ class WeaviateIndex:
 
         Raises `EmbedderMismatch` for a vector of another dimension than the base's.
         """
-        home = await self._home(knowledge_base_id)
+        home = await self.home(knowledge_base_id)
         if home is None:
             return []
 
@@ -360,9 +360,10 @@ class WeaviateIndex:
         # A server that starts denies what it has: it is asked whether it is ready each time.
         self._connection.doubt()
         client = await self._connection.client()
-        return Collections(client, self._prefix, self._replication_factor)
+        return Collections(client, self.prefix, self._replication_factor)
 
-    async def _home(self, knowledge_base_id: str) -> Home | None:
+    async def home(self, knowledge_base_id: str) -> Home | None:
+        """Where the knowledge base is; None if nothing of it was ever stored."""
         home = self._homes.get(knowledge_base_id)
         if home is None:
             home = await (await self._collections()).find(knowledge_base_id)
@@ -382,7 +383,7 @@ class WeaviateIndex:
     ) -> T:
         """What `call` makes of the knowledge base's tenant; `otherwise` if it has none."""
         for is_last in (False, True):
-            home = await self._home(knowledge_base_id)
+            home = await self.home(knowledge_base_id)
             if home is None:
                 return otherwise
             client = await self._connection.client()

@@ -74,9 +74,12 @@ async def put(tenant: Tenant, objects: Sequence[StoredObject]) -> None:
                 raise translation(error.message)
             await _see(tenant, batch)
 
-    async with asyncio.TaskGroup() as group:
-        for batch in slices(objects, BATCH):
-            group.create_task(store(batch))
+    try:
+        async with asyncio.TaskGroup() as group:
+            for batch in slices(objects, BATCH):
+                group.create_task(store(batch))
+    except BaseExceptionGroup as failures:
+        raise failures.exceptions[0] from failures
 
 
 async def _see(tenant: Tenant, batch: Sequence[StoredObject]) -> None:

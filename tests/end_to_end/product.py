@@ -185,8 +185,8 @@ class Product:
         self._clients.append(client)
         return client
 
-    def start_server(self, *, worker: bool = True) -> None:
-        """Start `reaktly serve` and wait until it accepts and searches."""
+    def start_server(self, *, worker: bool = True, ready_for: str | None = None) -> None:
+        """Start `reaktly serve` and wait until it is ready; for one thing, or for everything."""
         arguments = ["serve", "--port", str(self.port), *([] if worker else ["--no-worker"])]
         self._server = self._start(*arguments)
         deadline = time.monotonic() + READY_WITHIN
@@ -194,7 +194,8 @@ class Product:
         while time.monotonic() < deadline:
             assert self._server.poll() is None, self.log()
             with contextlib.suppress(OSError, http.client.HTTPException):
-                if client.call("GET", "/ready").status == 200:
+                asked = {"for": ready_for} if ready_for else None
+                if client.call("GET", "/ready", query=asked).status == 200:
                     return
             client.close()
             time.sleep(0.05)
