@@ -413,7 +413,9 @@ class KnowledgeBase:
         self.store.count(self.registry.knowledge_bases.any_id() or "")
 
     def _free_disk(self) -> int:
-        return shutil.disk_usage(self.data_dir).free
+        """Of the fullest disk that we write to: registry and index may have their own."""
+        places = {self.data_dir, self.data_dir / "index", self.registry.database.directory}
+        return min(shutil.disk_usage(place).free for place in places if place and place.exists())
 
     def _require_indexes(self) -> None:
         if rebuilding := self.registry.indexes.rebuilding():

@@ -55,6 +55,8 @@ class Database:
     def __init__(self, url: str) -> None:
         self.engine = engines.create(url)
         self.is_sqlite = self.engine.dialect.name == "sqlite"
+        # Where the database's files are; None where that is a server's business.
+        self.directory = Path(self.engine.url.database or ".").parent if self.is_sqlite else None
         try:
             self._migrate()
         except sa.exc.DBAPIError as error:
@@ -249,9 +251,8 @@ class Database:
             self.engine.dispose()
 
     def _make_bell(self, name: str) -> Doorbell:
-        if self.is_sqlite:
-            assert self.engine.url.database is not None
-            return PipeDoorbell(Path(self.engine.url.database).parent / "bells", name)
+        if self.directory is not None:
+            return PipeDoorbell(self.directory / "bells", name)
         return NotificationDoorbell(
             name,
             self._open_reader,
