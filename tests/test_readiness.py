@@ -18,7 +18,7 @@ def knowledge_base(tmp_path: Path) -> Iterator[KnowledgeBase]:
 
 def test_an_empty_server_is_ready(knowledge_base: KnowledgeBase) -> None:
     assert knowledge_base.readiness() == dict.fromkeys(
-        ("registry", "disk", "store", "embedder"), "ok"
+        ("registry", "disk", "store", "indexes", "embedder"), "ok"
     )
 
 
