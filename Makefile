@@ -19,6 +19,7 @@ EDITABLE ?=
 COVERAGE ?=
 KILLS ?= 300
 ARGS ?=
+STORE ?=
 
 MODEL_RECIPE := llamaindex_reaktly/embeddings/minilm_graph.py llamaindex_reaktly/embeddings/minilm_weights.py
 MODEL_SOURCES := $(MODEL_RECIPE) $(shell find models/minilm -type f -not -path '*/__pycache__/*')
@@ -33,9 +34,9 @@ MODEL := $(STAMPS)/model
 help: ## list the verbs
 	@sed -n 's/^\([a-z][a-z-]*\):.*## \(.*\)/  make \1|\2/p' Makefile | awk -F'|' '{ printf "%-14s %s\n", $$1, $$2 }'
 
-demo: setup ## push sample content to a server, search it, show the answers
+demo: setup ## push sample content to a server, search it, show the answers (STORE=weaviate)
 	@echo "==> demo: a server on a free loopback port, with a data directory of its own"
-	@$(BIN)/python -m demo
+	@$(BIN)/python -m demo $(if $(STORE),--store $(STORE))
 
 setup: $(PROJECT) $(MODEL) ## .venv with the project, the model and the tools (EDITABLE=1: the source tree)
 

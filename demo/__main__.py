@@ -1,10 +1,14 @@
 """Run the demo: exit 0 when every expectation holds, 1 when one doesn't, 130 after Ctrl-C."""
 
+import argparse
 import os
 import signal
+import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from demo.client import DemoFailed, HttpApi
@@ -12,21 +16,25 @@ from demo.content import load_documents
 from demo.server import running_server
 from demo.terminal import Terminal
 from demo.tour import Tour
+from scripts.weaviate_server import WeaviateMissing, WeaviateServer
 
 KNOWLEDGE_BASE_ID = "tarnholt"
 INTEGRATION_ID = "website"
 INTERRUPTED = 130
 
 
-def main() -> int:
+def main(arguments: Sequence[str] = ()) -> int:
     """Start a server, walk through the tour, stop the server; return the exit code."""
+    parser = argparse.ArgumentParser(prog="python -m demo", description=main.__doc__)
+    parser.add_argument("--store", choices=("embedded", "weaviate"), default="embedded")
+    store: str = parser.parse_args(arguments).store
     terminal = Terminal(sys.stdout)
     started = time.monotonic()
     try:
         with tempfile.TemporaryDirectory(
             prefix="reaktly-demo-", ignore_cleanup_errors=True
         ) as work_dir:
-            failures = _show(terminal, Path(work_dir))
+            failures = _show(terminal, Path(work_dir), store)
     except KeyboardInterrupt:
         terminal.say("Interrupted; the server is stopped.")
         return INTERRUPTED
@@ -45,14 +53,36 @@ def main() -> int:
     return 1 if failures else 0
 
 
-def _show(terminal: Terminal, work_dir: Path) -> list[str]:
+@contextmanager
+def _index(terminal: Terminal, work_dir: Path, store: str) -> Iterator[Mapping[str, str]]:
+    """The settings that point a server at the store; a Weaviate runs as long as it is used."""
+    if store == "embedded":
+        yield {}
+        return
+    terminal.say(
+        "Starting a Weaviate of its own; where Go has to build it first, that takes a while."
+    )
+    try:
+        with WeaviateServer(work_dir / "weaviate") as server:
+            terminal.say(f"Weaviate is ready at {server.url}.")
+            yield server.settings
+    except WeaviateMissing as error:
+        raise DemoFailed(str(error)) from None
+    except subprocess.SubprocessError as error:
+        raise DemoFailed(f"Weaviate could not be started: {error}") from None
+
+
+def _show(terminal: Terminal, work_dir: Path, store: str) -> list[str]:
     """Run the tour against a server of its own; return the expectations that failed."""
     documents = load_documents()
     terminal.heading(
         "Reaktly: a knowledge base for Tarnholt, an invented maker of bicycle trailers"
     )
-    started = time.monotonic()
-    with running_server(work_dir) as server:
+    with (
+        _index(terminal, work_dir, store) as settings,
+        running_server(work_dir, settings) as server,
+    ):
+        started = time.monotonic()
         try:
             server.wait_until_ready()
             terminal.say(
@@ -79,4 +109,4 @@ if __name__ == "__main__":
     # A demo that is told to end stops its server, too, as after Ctrl-C.
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.default_int_handler)
-    sys.exit(main())
+    sys.exit(main(sys.argv[1:]))

@@ -8,7 +8,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from demo.client import DemoFailed, call
@@ -21,11 +21,11 @@ LOG_LINES_SHOWN = 12
 class DemoServer:
     """A running `reaktly serve`. `port` is where it listens on the loopback interface."""
 
-    def __init__(self, work_dir: Path) -> None:
+    def __init__(self, work_dir: Path, settings: Mapping[str, str] | None = None) -> None:
         self.port = free_port()
         self._work_dir = work_dir
         self._log_path = work_dir / "server.log"
-        self._environment = server_environment(work_dir / "data")
+        self._environment = server_environment(work_dir / "data") | dict(settings or {})
         with self._log_path.open("wb") as log:
             # A session of its own: Ctrl-C at the terminal reaches the demo alone,
             # which then stops the server in good order.
@@ -88,9 +88,11 @@ class DemoServer:
 
 
 @contextlib.contextmanager
-def running_server(work_dir: Path) -> Iterator[DemoServer]:
+def running_server(
+    work_dir: Path, settings: Mapping[str, str] | None = None
+) -> Iterator[DemoServer]:
     """Start a server and stop it whatever happens in between."""
-    server = DemoServer(work_dir)
+    server = DemoServer(work_dir, settings)
     try:
         yield server
     finally:

@@ -10,7 +10,7 @@ from demo.terminal import Terminal
 def showing(
     monkeypatch: pytest.MonkeyPatch, outcome: list[str] | BaseException, seen: list[Path]
 ) -> None:
-    def show(terminal: Terminal, work_dir: Path) -> list[str]:
+    def show(terminal: Terminal, work_dir: Path, store: str) -> list[str]:
         seen.append(work_dir)
         assert work_dir.is_dir()
         if isinstance(outcome, BaseException):
