@@ -60,7 +60,5 @@ SCENARIOS: Mapping[str, Scenario] = {
     "outages": _alone("Model and store away, the model slow.", outages),
     "clock": _alone("The clock jumps while workers die.", clock_jumps),
     "many-bases": _alone("2,000 knowledge bases under ulimit -n 1024.", many_bases),
-    "soak": Scenario(
-        "Updates, deletes and searches for a long time.", soak, (RegistryKind.SQLITE,)
-    ),
+    "soak": _alone("Updates, deletes and searches for a long time.", soak),
 }
