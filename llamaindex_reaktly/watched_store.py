@@ -146,6 +146,11 @@ class WatchedStore(Store):
         with self._watch(knowledge_base_id):
             return self._store.mark(knowledge_base_id)
 
+    def problems(self, knowledge_base_id: str) -> list[str]:
+        """As the store has it."""
+        with self._watch(knowledge_base_id):
+            return self._store.problems(knowledge_base_id)
+
     def renew(self, knowledge_base_id: str, index_id: str | None) -> None:
         """As the store has it."""
         self._store.renew(knowledge_base_id, index_id)

@@ -5,10 +5,11 @@ import shutil
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from llamaindex_reaktly.cli.documents import NEEDS_WORKER
 from llamaindex_reaktly.cli.opening import open_knowledge_base, read_settings
 from llamaindex_reaktly.cli.output import print_json, print_line
 from llamaindex_reaktly.cli.parameters import AsJson
@@ -47,10 +48,18 @@ class Check:
     advice: str = ""
 
 
-def doctor(as_json: AsJson = False) -> None:
+def doctor(
+    deep: Annotated[
+        bool,
+        typer.Option(
+            "--deep", help="Compare every document with its index too, and mend what differs."
+        ),
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
     """Check settings, storage, model, store and limits; say what to do."""
     checks = []
-    for check in _checks():
+    for check in _checks(deep=deep):
         checks.append(check)
         if not as_json:
             print_line(f"{check.verdict.value:8} {check.part}: {check.found}")
@@ -76,7 +85,7 @@ def doctor(as_json: AsJson = False) -> None:
         raise typer.Exit(1)
 
 
-def _checks() -> Iterator[Check]:
+def _checks(*, deep: bool) -> Iterator[Check]:
     try:
         settings = read_settings(warn=False)
     except ReaktlyError as error:
@@ -95,13 +104,56 @@ def _checks() -> Iterator[Check]:
             yield Check("registry", Verdict.OK, f"open, at schema {HEAD}")
             yield _check_model(knowledge_base)
             yield _check_store(knowledge_base)
+            if deep:
+                yield _check_registry_file(knowledge_base)
             for info in knowledge_base.registry.knowledge_bases.all():
                 yield from _check_knowledge_base(knowledge_base, info)
+                if deep:
+                    yield from _mend(knowledge_base, info.knowledge_base_id)
     except ReaktlyError as error:
         advice = "check REAKTLY_DATABASE_URL and that the database runs"
         if settings.database_url is None:
             advice = f"check that {settings.data_dir.absolute()} is whole and yours to write"
         yield Check("registry", Verdict.FAILED, error.message, advice)
+
+
+def _check_registry_file(knowledge_base: "KnowledgeBase") -> Check:
+    problems = knowledge_base.registry.database.problems()
+    if not problems:
+        return Check("registry file", Verdict.OK, "every page is sound")
+    return Check(
+        "registry file",
+        Verdict.FAILED,
+        "; ".join(problems),
+        "export what can be read, put a back-up in its place, or import into a new one",
+    )
+
+
+def _mend(knowledge_base: "KnowledgeBase", knowledge_base_id: str) -> Iterator[Check]:
+    """Compare a base with its index, and mend it: a warning, for it is well soon."""
+    from llamaindex_reaktly.integrity import compare, repair
+
+    part = f"index of {knowledge_base_id}"
+    try:
+        findings = compare(knowledge_base, knowledge_base_id)
+        queued = repair(knowledge_base, knowledge_base_id, findings)
+    except ReaktlyError as error:
+        yield Check(part, Verdict.FAILED, error.message, NEEDS_WORKER)
+        return
+    again = f"{queued} documents are queued for it; {NEEDS_WORKER}"
+    found = [
+        (len(findings.missing), "are not in it", again),
+        (len(findings.stale), "are in it in another version, or not whole", again),
+        (len(findings.orphaned), "are in it alone", "they are removed"),
+        (len(findings.stuck), "were left by a worker that fell silent", NEEDS_WORKER),
+    ]
+    for problem in findings.damage:
+        yield Check(part, Verdict.WARNING, problem, f"it is made again: {again}")
+    for number, what, advice in found:
+        if number:
+            yield Check(part, Verdict.WARNING, f"{number} documents {what}", advice)
+    if not findings.damage and not any(number for number, _, _ in found):
+        yield Check(part, Verdict.OK, "holds what the registry says")
 
 
 def _check_settings() -> Iterator[Check]:

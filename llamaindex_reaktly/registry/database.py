@@ -216,6 +216,14 @@ class Database:
             connection.execute(sa.text("SELECT extract(epoch FROM clock_timestamp())")).scalar_one()
         )
 
+    def problems(self) -> list[str]:
+        """What SQLite finds wrong with the file, in its words; PostgreSQL has its own tools."""
+        if not self.is_sqlite:
+            return []
+        with self.read() as connection:
+            found = connection.exec_driver_sql("PRAGMA quick_check(3)").scalars()
+            return [message for message in found if message != "ok"]
+
     def scrub(self) -> bool:
         """Wipe what was deleted out of the files; False if readers were in the way.
 

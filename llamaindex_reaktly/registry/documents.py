@@ -75,6 +75,18 @@ class DocumentPage:
 
 
 @dataclass(frozen=True, slots=True)
+class IndexedState:
+    """What the index should hold of a document. `is_silent`: its worker's lease ran out."""
+
+    state: DocumentState
+    version: int
+    indexed_version: int | None
+    chunks: int | None
+    purged: bool
+    is_silent: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Restored:
     """A document with the version and the time (seconds since the epoch) that it had."""
 
@@ -442,6 +454,39 @@ class Documents:
         with self._database.read() as connection:
             failed = list(connection.execute(query).scalars())
         return self.retry(failed)
+
+    def index_again(self, document_ids: Collection[str]) -> int:
+        """Queue documents that are settled but not in the index as they should be."""
+        settled = documents.c.state.in_([DocumentState.COMPLETED, DocumentState.FAILED])
+        return self._requeue(document_ids, settled, NO_ORIGIN, indexed_version=None)
+
+    def indexed_states(self, knowledge_base_id: str) -> dict[str, "IndexedState"]:
+        """Of every document of a knowledge base, deleted ones too, what the index should hold."""
+        with self._database.read() as connection:
+            now = self._database.now(connection)
+            rows = connection.execute(
+                sa.select(
+                    documents.c.document_id,
+                    documents.c.state,
+                    documents.c.version,
+                    documents.c.indexed_version,
+                    documents.c.chunks,
+                    documents.c.purged,
+                    documents.c.lease_until,
+                ).where(documents.c.knowledge_base_id == knowledge_base_id)
+            )
+            return {
+                row.document_id: IndexedState(
+                    DocumentState(row.state),
+                    row.version,
+                    row.indexed_version,
+                    row.chunks,
+                    row.purged,
+                    is_silent=row.state == DocumentState.PROCESSING
+                    and (row.lease_until or 0.0) < now,
+                )
+                for row in rows
+            }
 
     def _requeue(
         self,

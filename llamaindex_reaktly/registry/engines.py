@@ -43,6 +43,9 @@ def create(url: str) -> sa.Engine:
     raise sa.exc.ArgumentError("a registry is on SQLite or on PostgreSQL")
 
 
+_SQLITE_DAMAGED = ("malformed", "not a database", "no such table")
+
+
 def translate(error: BaseException | None) -> ReaktlyError:
     """What the driver's error means to a caller, without the driver's words."""
     text = str(error)
@@ -50,6 +53,11 @@ def translate(error: BaseException | None) -> ReaktlyError:
         mark in text for mark in _SQLITE_FULL
     ):
         return StorageFull("the registry's disk is full; nothing was accepted")
+    if any(mark in text for mark in _SQLITE_DAMAGED):
+        return Unavailable(
+            "the registry is damaged, and nothing else holds what it held: stop the server and put "
+            "a back-up in its place, or read exports with `reaktly import`"
+        )
     return Unavailable("the registry cannot be reached at the moment")
 
 

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from llamaindex_reaktly.errors import EmbedderMismatch, IndexDamaged, Unavailable
 from llamaindex_reaktly.filters import Filter
-from llamaindex_reaktly.stores import rows
+from llamaindex_reaktly.stores import rows, verification
 from llamaindex_reaktly.stores.bases import OpenBases, OpenFile
 from llamaindex_reaktly.stores.filter_sql import Condition, compile_filter
 from llamaindex_reaktly.stores.lexical import (
@@ -241,6 +241,14 @@ class EmbeddedStore(Store):
             knowledge_base_id,
             lambda _, state, __: IndexMark(state.index_id, state.change),
             otherwise=IndexMark("", 0),
+        )
+
+    def problems(self, knowledge_base_id: str) -> list[str]:
+        """What is wrong with the index, in sentences; reads all of it."""
+        return self._reading(
+            knowledge_base_id,
+            lambda connection, state, _: verification.problems(connection, state),
+            otherwise=[],
         )
 
     def renew(self, knowledge_base_id: str, index_id: str | None) -> None:

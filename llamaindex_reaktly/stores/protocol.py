@@ -235,6 +235,10 @@ class Store(Protocol):
         """
         ...
 
+    def problems(self, knowledge_base_id: str) -> list[str]:
+        """What is wrong with the index in itself, in sentences; may read all of it."""
+        ...
+
     def renew(self, knowledge_base_id: str, index_id: str | None) -> None:
         """Put a new, empty index in the place of one that can't be trusted.
 

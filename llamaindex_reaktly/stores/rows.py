@@ -4,7 +4,7 @@ Each function works inside a transaction that its caller has begun.
 """
 
 import json
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from itertools import groupby
 from typing import NamedTuple
@@ -405,6 +405,13 @@ def nodes_of(
 
 def documents(connection: sqlite3.Connection, condition: Condition | None) -> list[Replacement]:
     """The documents that a filter holds for, in the order they came, with their nodes."""
+    return [replacement for _, replacement in stream(connection, condition)]
+
+
+def stream(
+    connection: sqlite3.Connection, condition: Condition | None
+) -> Iterator[tuple[int, Replacement]]:
+    """As `documents`, one at a time, each with its rowid."""
     where = f"WHERE {condition.sql}" if condition else ""
     rows = connection.execute(
         f"SELECT {_DOCUMENT_COLUMNS}, {_NODE_COLUMNS} FROM documents"  # noqa: S608 (fixed names; values are bound)
@@ -413,12 +420,10 @@ def documents(connection: sqlite3.Connection, condition: Condition | None) -> li
         " ORDER BY documents.id, ordinal, nodes.id",
         condition.parameters if condition else (),
     )
-    found: list[Replacement] = []
-    for _, group in groupby(rows, key=lambda row: row[0]):
+    for row_id, group in groupby(rows, key=lambda row: row[0]):
         of_one = list(group)
         nodes = tuple(_node(row[14:]) for row in of_one if row[14] is not None)
-        found.append(Replacement(_document(of_one[0][:14]), nodes))
-    return found
+        yield row_id, Replacement(_document(of_one[0][:14]), nodes)
 
 
 def languages(connection: sqlite3.Connection) -> tuple[str, ...]:

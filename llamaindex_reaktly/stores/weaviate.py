@@ -90,6 +90,10 @@ class WeaviateStore(Store):
     def mark(self, knowledge_base_id: str) -> None:
         """None: a cluster answers for its own data."""
 
+    def problems(self, knowledge_base_id: str) -> list[str]:  # noqa: ARG002 (nothing to look at)
+        """None: the server keeps checksums of its own."""
+        return []
+
     def renew(self, knowledge_base_id: str, index_id: str | None) -> None:  # noqa: ARG002 (no id here)
         """Remove the tenant; the next write makes it again."""
         self.drop(knowledge_base_id)

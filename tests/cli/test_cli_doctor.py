@@ -10,8 +10,10 @@ from llamaindex_reaktly.embeddings.protocol import EmbedderIdentity
 from llamaindex_reaktly.errors import ModelMissing
 from llamaindex_reaktly.knowledge_base import KnowledgeBase
 from llamaindex_reaktly.registry.registry import Registry
+from llamaindex_reaktly.settings import Settings
 from llamaindex_reaktly.stores.embedded import EmbeddedStore
 from llamaindex_reaktly.stores.protocol import StoreCounts
+from tests.upgrades.keep_release import claim, document, index
 
 Run = Callable[..., Result]
 
@@ -28,8 +30,8 @@ def _a_model(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(KnowledgeBase, "embedder", lambda _self, _name: _Embedder())
 
 
-def _verdicts(run: Run) -> tuple[int, dict[str, tuple[str, str, str]]]:
-    done = run("doctor", "--json")
+def _verdicts(run: Run, *options: str) -> tuple[int, dict[str, tuple[str, str, str]]]:
+    done = run("doctor", "--json", *options)
     report = json.loads(done.stdout)
     assert report["healthy"] is (done.exit_code == 0)
     return done.exit_code, {
@@ -45,6 +47,41 @@ def test_a_fresh_data_directory_is_healthy(run: Run) -> None:
         ("settings", "data directory", "disk", "registry", "model", "store"), "ok"
     )
     assert "ok       registry: open, at schema" in run("doctor").stdout
+
+
+def test_deep_compares_each_index_with_the_registry_and_mends_it(run: Run, data_dir: Path) -> None:
+    run("kb", "create", "harbour")
+    code, verdicts = _verdicts(run, "--deep")
+    assert code == 0
+    assert verdicts["registry file"][0] == "ok"
+    assert verdicts["index of harbour"][:2] == ("ok", "holds what the registry says")
+    settings = Settings(data_dir=data_dir)
+    with KnowledgeBase(settings) as knowledge_base:
+        knowledge_base.submit([document("knots", "Tie a bowline knot.")])
+        index(knowledge_base, claim(knowledge_base))
+        knowledge_base.store.delete("harbour", [document("knots", "").key.document_id])
+    code, verdicts = _verdicts(run, "--deep")
+    assert code == 0
+    verdict, found, advice = verdicts["index of harbour"]
+    assert (verdict, found) == ("warning", "1 documents are not in it")
+    assert advice.startswith("1 documents are queued for it")
+    with KnowledgeBase(settings) as knowledge_base:
+        index(knowledge_base, claim(knowledge_base))
+    assert _verdicts(run, "--deep")[1]["index of harbour"][0] == "ok"
+
+
+def test_a_damaged_registry_is_reported_with_the_way_back(run: Run, data_dir: Path) -> None:
+    run("kb", "create", "harbour")
+    file = data_dir / "registry.sqlite"
+    content = file.read_bytes()
+    file.write_bytes(content[:4096] + bytes(len(content) - 4096))
+    code, verdicts = _verdicts(run, "--deep")
+    assert code == 1
+    failed = [found for verdict, found, _ in verdicts.values() if verdict == "failed"]
+    assert "reaktly import" in " ".join(failed)
+    done = run("kb", "list")
+    assert done.exit_code == 1
+    assert done.stderr.startswith("reaktly: the registry is damaged")
 
 
 def test_a_wrong_setting_fails_and_an_unknown_one_warns(

@@ -220,6 +220,20 @@ def test_only_the_most_recently_used_bases_stay_open(tmp_path: Path) -> None:
         assert run.wait(timeout=50) == 0
 
 
+def test_the_vectors_of_all_bases_together_are_bounded_in_memory(tmp_path: Path) -> None:
+    base = 10 * 8 * 4  # chunks, dimensions, bytes
+    store = EmbeddedStore(tmp_path, max_vector_bytes=3 * base)
+    names = [f"kb{i}" for i in range(8)]
+    for turn in range(2):
+        for name in names:
+            if not turn:
+                store.replace(name, [replacement("a", ["word"] * 10)])
+            assert len(store.search(name, StoreQuery(vector=unit(0)))) == 10
+            assert sum(store._bases.get(one).vector_bytes for one in names) <= 3 * base
+            store._bases.get(name)  # the look at all of them was a use of each
+    store.close()
+
+
 def test_a_base_that_is_closed_in_use_finishes_its_work(tmp_path: Path) -> None:
     store = EmbeddedStore(tmp_path, max_open=1)
     for name in ("a", "b", "a"):
