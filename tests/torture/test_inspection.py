@@ -101,7 +101,8 @@ def plant(data_dir: Path) -> None:
         f"SELECT 'doc_of_a_twin', {others} FROM documents WHERE external_id = 'doubled'"
     )
     registry.close()
-    (index,) = (data_dir / "index").glob("*.sqlite3")
+    # A knowledge base's name is a link to its file.
+    (index,) = (path for path in (data_dir / "index").glob("*.sqlite3") if path.is_symlink())
     store = sqlite3.connect(index, isolation_level=None)
     torn = store.execute(
         "UPDATE nodes SET text = text || ? WHERE text LIKE ?",
