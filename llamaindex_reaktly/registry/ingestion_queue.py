@@ -159,21 +159,28 @@ class IngestionQueue:
                     sa.select(payloads).where(payloads.c.document_id.in_(ids))
                 ).mappings()
             }
-            claims = [
-                Claim(
-                    document=document_of(row, payload[row["document_id"]]),
-                    document_id=row["document_id"],
-                    version=row["version"],
-                    updated_at=row["updated_at"],
-                    rank=row["queue_rank"],
-                    attempts=row["attempts"],
-                    token=token,
-                    queued_at=row["queued_at"],
-                    claimed_at=now,
-                    origin=Origin(row["request_id"], row["traceparent"]),
+            claims: list[Claim] = []
+            for row in rows:
+                try:
+                    document = document_of(row, payload[row["document_id"]])
+                except (KeyError, ValueError):
+                    # A damaged row. To raise would be to try it again for ever, and no other.
+                    _fail_unreadable(connection, row["document_id"], now)
+                    continue
+                claims.append(
+                    Claim(
+                        document=document,
+                        document_id=row["document_id"],
+                        version=row["version"],
+                        updated_at=row["updated_at"],
+                        rank=row["queue_rank"],
+                        attempts=row["attempts"],
+                        token=token,
+                        queued_at=row["queued_at"],
+                        claimed_at=now,
+                        origin=Origin(row["request_id"], row["traceparent"]),
+                    )
                 )
-                for row in rows
-            ]
             return sorted(claims, key=lambda claim: ids.index(claim.document_id))
 
         # A look without the write lock first: an idle worker then disturbs nobody.
@@ -544,6 +551,21 @@ def _next_tick(connection: sa.Connection) -> int:
         .returning(replacement_clock.c.tick)
     ).scalar_one()
     return tick
+
+
+def _fail_unreadable(connection: sa.Connection, document_id: str, now: float) -> None:
+    connection.execute(
+        sa.update(documents)
+        .where(documents.c.document_id == document_id)
+        .values(
+            state=DocumentState.FAILED,
+            last_outcome=Outcome.FAILED,
+            error="what was accepted of it is damaged in the registry; post it again",
+            finished_at=now,
+            lease_token=None,
+            lease_until=None,
+        )
+    )
 
 
 def _indexed_versions(

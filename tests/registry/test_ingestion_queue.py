@@ -268,3 +268,25 @@ def test_waiting_documents_are_told_what_they_wait_for(registry: Registry) -> No
     registry.queue.explain("kb", "the store is away")
     assert status(registry, document("a")).error == "the store is away"
     assert status(registry, elsewhere).error is None
+
+
+@pytest.mark.parametrize("damage", ["DELETE FROM payloads", "UPDATE payloads SET declared = '{'"])
+def test_a_document_whose_row_is_damaged_fails_and_holds_up_no_other(
+    registry: Registry, damage: str
+) -> None:
+    good, bad = (
+        SourceDocument(DocumentKey("kb", "s", name), SourceType.PAGE, name, "text")
+        for name in ("good", "bad")
+    )
+    registry.documents.accept([(bad, "j"), (good, "j")])
+    registry.database.write(
+        lambda connection: connection.exec_driver_sql(
+            f"{damage} WHERE document_id = '{bad.key.document_id}'"
+        )
+    )
+    claims = registry.queue.claim(limit=10, characters=100, lease_seconds=60)
+    assert [claim.document for claim in claims] == [good]
+    status = registry.documents.status(bad.key.document_id)
+    assert status is not None
+    assert status.state is DocumentState.FAILED
+    assert "post it again" in (status.error or "")

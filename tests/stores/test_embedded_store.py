@@ -14,9 +14,9 @@ import numpy as np
 import pytest
 
 from llamaindex_reaktly.domain import SourceType
-from llamaindex_reaktly.errors import Unavailable
+from llamaindex_reaktly.errors import StorageFull, Unavailable
 from llamaindex_reaktly.filters import Comparison, Operator
-from llamaindex_reaktly.stores import vector_view
+from llamaindex_reaktly.stores import bases, schema, vector_view
 from llamaindex_reaktly.stores.bases import file_name
 from llamaindex_reaktly.stores.embedded import EmbeddedStore
 from llamaindex_reaktly.stores.protocol import (
@@ -353,3 +353,31 @@ def test_a_killed_writer_leaves_whole_versions(store: EmbeddedStore) -> None:
         assert version >= last
         assert store.count(KB) == StoreCounts(documents=2, nodes=2 * (1 + version % 4))
         store.drop(KB)
+
+
+def test_a_full_disk_leaves_whole_versions_and_is_over_when_there_is_room(
+    store: EmbeddedStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """SQLite says the same at its own limit of pages as at the disk's."""
+    store.replace(KB, [replacement("a", ["one"]), replacement("b", ["two"])])
+    connect = schema.connect
+
+    def cramped(path: Path) -> sqlite3.Connection | None:
+        connection = connect(path)
+        if connection is not None:
+            (pages,) = connection.execute("PRAGMA page_count").fetchone()
+            connection.execute(f"PRAGMA max_page_count = {pages}")
+        return connection
+
+    big = [replacement(name, [f"word{i} " * 400 for i in range(50)], 2) for name in "ab"]
+    monkeypatch.setattr(bases, "connect", cramped)
+    full = EmbeddedStore(store.directory)
+    for _ in range(3):
+        with pytest.raises(StorageFull):
+            full.replace(KB, big)
+    assert {one.version for one in full.versions(KB)} == {1}
+    full.close()
+    monkeypatch.undo()
+    store.replace(KB, big)
+    assert store.count(KB) == StoreCounts(documents=2, nodes=100)
+    assert store.problems(KB) == []
