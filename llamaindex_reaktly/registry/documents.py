@@ -15,7 +15,6 @@ from typing import NamedTuple
 
 import orjson
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql, sqlite
 
 from llamaindex_reaktly.domain import (
     NO_ORIGIN,
@@ -129,6 +128,8 @@ class Documents:
 
     def __init__(self, database: Database) -> None:
         self._database = database
+        # Made once: to build them costs more than to execute them.
+        self._upserts: tuple[sa.Insert, sa.Insert] | None = None
 
     def accept(
         self, batch: Sequence[tuple[SourceDocument, str]], origin: Origin = NO_ORIGIN
@@ -201,10 +202,13 @@ class Documents:
                 receipts.append(Receipt(document_id, document.key, version, unchanged=False))
             answers.append(receipts)
         if changed:
-            insert = self._database.insert
             # In the order of the ids, as everybody does it (Database.write).
-            _upsert(connection, insert(documents), [changed[i] for i in sorted(changed)])
-            _replace_payloads(connection, insert(payloads), [payload[i] for i in sorted(payload)])
+            rows = [changed[i] for i in sorted(changed)]
+            if self._upserts is None:
+                self._upserts = _upserts(self._database, rows[0])
+            upsert, upsert_payloads = self._upserts
+            connection.execute(upsert, rows)
+            connection.execute(upsert_payloads, [payload[i] for i in sorted(payload)])
             self._database.ring_on_commit("work")
         if new := [
             row for row in unchanged.values() if _has_new_outcome(row) and row.id not in changed
@@ -734,13 +738,11 @@ def _payload(document: SourceDocument, document_id: str) -> dict[str, object]:
     }
 
 
-def _upsert(
-    connection: sa.Connection,
-    insert: sqlite.Insert | postgresql.Insert,
-    rows: list[dict[str, object]],
-) -> None:
-    replaced = {name: insert.excluded[name] for name in rows[0] if name not in _KEPT_ON_CONFLICT}
-    statement = insert.on_conflict_do_update(
+def _upserts(database: Database, row: Mapping[str, object]) -> tuple[sa.Insert, sa.Insert]:
+    """The statements that put rows like this one in place of older ones, and their payloads."""
+    insert = database.insert(documents)
+    replaced = {name: insert.excluded[name] for name in row if name not in _KEPT_ON_CONFLICT}
+    upsert = insert.on_conflict_do_update(
         index_elements=[documents.c.document_id],
         # Two processes may have read the same version: the row's own counts.
         set_={
@@ -752,19 +754,12 @@ def _upsert(
             ),
         },
     )
-    connection.execute(statement, rows)
-
-
-def _replace_payloads(
-    connection: sa.Connection,
-    insert: sqlite.Insert | postgresql.Insert,
-    rows: list[dict[str, object]],
-) -> None:
-    statement = insert.on_conflict_do_update(
+    insert = database.insert(payloads)
+    upsert_payloads = insert.on_conflict_do_update(
         index_elements=[payloads.c.document_id],
         set_={"declared": insert.excluded.declared, "content": insert.excluded.content},
     )
-    connection.execute(statement, rows)
+    return upsert, upsert_payloads
 
 
 def status_of(values: sa.RowMapping) -> DocumentStatus:
