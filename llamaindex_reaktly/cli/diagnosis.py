@@ -1,14 +1,13 @@
 """`reaktly doctor`: looks at every part and says what to do about what it finds."""
 
-import enum
 import shutil
 import tempfile
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from llamaindex_reaktly.cli.checks import Check, Verdict
 from llamaindex_reaktly.cli.documents import NEEDS_WORKER
 from llamaindex_reaktly.cli.opening import open_knowledge_base, read_settings
 from llamaindex_reaktly.cli.output import print_json, print_line
@@ -28,24 +27,6 @@ ENGLISH_EMBEDDERS = frozenset({"minilm"})
 # Free disk below so many times what is kept free is worth a word before it is a refusal.
 LOW_DISK_FACTOR = 10
 MIB = 2**20
-
-
-class Verdict(enum.StrEnum):
-    """How a check ended. A warning leaves the exit code at 0."""
-
-    OK = "ok"
-    WARNING = "warning"
-    FAILED = "failed"
-
-
-@dataclass(frozen=True, slots=True)
-class Check:
-    """One part: what was found, and what to do about it (empty if nothing)."""
-
-    part: str
-    verdict: Verdict
-    found: str
-    advice: str = ""
 
 
 def doctor(
@@ -104,6 +85,10 @@ def _checks(*, deep: bool) -> Iterator[Check]:
             yield Check("registry", Verdict.OK, f"open, at schema {HEAD}")
             yield _check_model(knowledge_base)
             yield _check_store(knowledge_base)
+            if settings.store == "weaviate":
+                from llamaindex_reaktly.cli.weaviate_diagnosis import check_weaviate
+
+                yield from check_weaviate(settings)
             if deep:
                 yield _check_registry_file(knowledge_base)
             for info in knowledge_base.registry.knowledge_bases.all():
@@ -249,13 +234,13 @@ def _check_knowledge_base(
             f"most of it is in {languages[0]!r}, and {info.embedder} was trained on English",
             "searches by meaning will find less here than those by words; try --mode text",
         )
-    if chunks > MAX_CHUNKS:
+    if chunks > MAX_CHUNKS and knowledge_base.settings.store == "embedded":
         healthy = False
         yield Check(
             part,
             Verdict.WARNING,
             f"{chunks} chunks, and the embedded store is made for some {MAX_CHUNKS}",
-            "searches slow down as it grows; spread it over several knowledge bases",
+            "searches slow down as it grows; keep the index on a Weaviate (REAKTLY_STORE)",
         )
     if healthy:
         yield Check(part, Verdict.OK, f"{chunks} chunks by {info.embedder}")

@@ -17,6 +17,7 @@ from llamaindex_reaktly.stores.protocol import (
 )
 from llamaindex_reaktly.stores.weaviate_connection import WeaviateAddress, WeaviateConnection
 from llamaindex_reaktly.stores.weaviate_index import WeaviateIndex
+from llamaindex_reaktly.stores.weaviate_report import ServerReport
 
 DEFAULT_PREFIX = "Reaktly"
 
@@ -56,6 +57,10 @@ class WeaviateStore(Store):
     def check(self) -> None:
         """Raise `Unavailable` unless the server says that it is ready."""
         self.connection.read(self.index.check)
+
+    def report(self) -> ServerReport:
+        """What the server says of itself and of what is ours on it."""
+        return self.connection.submit(self.index.report, None).result()
 
     def replace(
         self,
@@ -129,6 +134,6 @@ class WeaviateStore(Store):
         return self.connection.read(lambda: self.index.count(knowledge_base_id))
 
     def versions(self, knowledge_base_id: str) -> list[IndexedVersion]:
-        """Every whole version with the nodes that are there; reads all objects."""
+        """Every whole version with the nodes that a search by their own vectors brings up."""
         # All of it, which takes as long as it takes.
         return self.connection.submit(lambda: self.index.versions(knowledge_base_id), None).result()

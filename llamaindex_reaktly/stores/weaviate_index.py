@@ -46,6 +46,7 @@ from llamaindex_reaktly.stores.weaviate_objects import (
     read_node,
     read_ref,
 )
+from llamaindex_reaktly.stores.weaviate_report import ServerReport, report
 from llamaindex_reaktly.stores.weaviate_schema import VECTOR, Collections, Home
 from llamaindex_reaktly.stores.weaviate_search import Hit, Kept, Records, gathered, read_hits
 
@@ -338,21 +339,32 @@ class WeaviateIndex:
         return await self._on_tenant(knowledge_base_id, read, otherwise=nothing)
 
     async def versions(self, knowledge_base_id: str) -> list[IndexedVersion]:
-        """Every whole version with the nodes that are there; reads all objects."""
+        """Every whole version with the nodes that a search by their own vectors brings up.
+
+        Reads all objects and makes a search for each node. A killed server may have vectors
+        that it does not find again; their documents then come out as not having all nodes.
+        """
 
         async def read(tenant: Tenant) -> list[IndexedVersion]:
             nodes: dict[tuple[str, int], int] = defaultdict(int)
             whole: set[tuple[str, int]] = set()
-            async for one in tenant.iterator(return_properties=["ref", "nodes", "length"]):
-                if not one.properties.get("ref"):
-                    continue  # says that there is a language
-                ref = read_ref(one.properties)
-                nodes[ref.document_id, ref.version] += one.properties.get("length") is not None
-                if one.properties.get("nodes") is not None:
-                    whole.add((ref.document_id, ref.version))
+            async for page in weaviate_tenant.pages(tenant, ["ref", "nodes", "length"]):
+                found = await weaviate_tenant.findable(tenant, page)
+                for one in page:
+                    if not one.properties.get("ref"):
+                        continue  # says that there is a language
+                    ref = read_ref(one.properties)
+                    nodes[ref.document_id, ref.version] += str(one.uuid) in found
+                    if one.properties.get("nodes") is not None:
+                        whole.add((ref.document_id, ref.version))
             return [IndexedVersion(*version, nodes[version]) for version in sorted(whole)]
 
         return await self._on_tenant(knowledge_base_id, read, otherwise=list[IndexedVersion]())
+
+    async def report(self) -> ServerReport:
+        """What the server says of itself and of what is ours on it."""
+        collections = await self._collections()
+        return await report(await self._connection.client(), collections)
 
     # Places
 

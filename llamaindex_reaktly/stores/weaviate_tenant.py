@@ -6,11 +6,11 @@ again changes nothing that had arrived.
 
 import asyncio
 import time
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import AsyncIterator, Collection, Iterator, Sequence
 from typing import TypeVar
 
 import structlog
-from weaviate.classes.query import Filter
+from weaviate.classes.query import Filter, MetadataQuery
 from weaviate.collections.classes.filters import FilterReturn
 from weaviate.collections.classes.internal import Object
 from weaviate.collections.classes.types import WeaviateProperties
@@ -43,6 +43,9 @@ _IDS_A_REQUEST = 500
 # With ASYNC_INDEXING, vectors are found about a second after they were acknowledged.
 _FOUND_WITHIN_S = 45.0
 _NOTHING = "#nothing"
+_PROBES_AT_ONCE = 4
+_NEIGHBOURS = 10
+_SAME = 1e-4
 
 
 def slices(items: Sequence[T], size: int) -> Iterator[Sequence[T]]:
@@ -148,6 +151,42 @@ async def matching(
         if len(page.objects) < _IDS_A_REQUEST:
             break
     return found
+
+
+async def pages(tenant: Tenant, properties: list[str]) -> AsyncIterator[list[Found]]:
+    """All objects with their vectors, so many at a time."""
+    page: list[Found] = []
+    async for one in tenant.iterator(return_properties=properties, include_vector=True):
+        page.append(one)
+        if len(page) == BATCH:
+            yield page
+            page = []
+    yield page
+
+
+async def findable(tenant: Tenant, objects: Sequence[Found]) -> set[str]:
+    """The ids of those objects that a search by their own vectors brings up."""
+    limit = asyncio.Semaphore(_PROBES_AT_ONCE)
+
+    async def probe(one: Found) -> bool:
+        vector = one.vector.get(VECTOR)
+        if not vector:
+            return False
+        async with limit:
+            answer = await tenant.query.near_vector(
+                vector,
+                target_vector=VECTOR,
+                limit=_NEIGHBOURS,
+                return_properties=[],
+                return_metadata=MetadataQuery(distance=True),
+            )
+        distances = [found.metadata.distance or 0.0 for found in answer.objects]
+        # Among many of the same text, each is found as well as any other.
+        is_one_of_many = len(distances) == _NEIGHBOURS and max(distances) < _SAME
+        return is_one_of_many or any(found.uuid == one.uuid for found in answer.objects)
+
+    found = await asyncio.gather(*(probe(one) for one in objects))
+    return {str(one.uuid) for one, is_found in zip(objects, found, strict=True) if is_found}
 
 
 async def heads(tenant: Tenant, document_ids: Collection[str]) -> dict[str, list[Ref]]:

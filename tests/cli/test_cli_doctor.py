@@ -13,6 +13,7 @@ from llamaindex_reaktly.registry.registry import Registry
 from llamaindex_reaktly.settings import Settings
 from llamaindex_reaktly.stores.embedded import EmbeddedStore
 from llamaindex_reaktly.stores.protocol import StoreCounts
+from scripts.weaviate_server import WeaviateServer
 from tests.upgrades.keep_release import claim, document, index
 
 Run = Callable[..., Result]
@@ -191,3 +192,21 @@ def test_a_base_is_warned_of_its_language_and_its_size(
     assert code == 0
     assert verdicts["knowledge base harbour"][0] == verdict
     assert words in verdicts["knowledge base harbour"][1]
+
+
+@pytest.mark.timeout(120)
+def test_a_weaviate_is_described_and_one_that_refuses_the_key_is_named(
+    run: Run, monkeypatch: pytest.MonkeyPatch, weaviate_server: WeaviateServer
+) -> None:
+    for name, value in weaviate_server.settings.items():
+        monkeypatch.setenv(name, value)
+    _, verdicts = _verdicts(run)
+    assert verdicts["store"][0] == "ok"
+    verdict, found, _ = verdicts["weaviate"]
+    assert verdict == "ok"
+    assert "version 1.39" in found
+    monkeypatch.setenv("REAKTLY_WEAVIATE_API_KEY", "guessed")
+    code, verdicts = _verdicts(run)
+    assert code == 1
+    assert verdicts["weaviate"][0] == "failed"
+    assert "REAKTLY_WEAVIATE_API_KEY" in verdicts["weaviate"][1]

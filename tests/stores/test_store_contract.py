@@ -365,12 +365,13 @@ def test_evidence_that_was_not_asked_for_is_nought(store: Store) -> None:
 
 
 def test_equal_nodes_are_chosen_in_the_same_order_every_time(store: Store) -> None:
+    if isinstance(store, WeaviateStore):
+        pytest.skip("its server breaks ties as its threads happen to run")
     same = [Replacement(document(str(i)), [node(str(i), 0, "same", seed=1)]) for i in range(20)]
     store.replace(KB, same)
     query = StoreQuery(vector=unit(1), terms={"en": ["same"]}, candidates=5)
     first = found_nodes(store, query)
-    # The legs may break the tie each in its own way.
-    assert 5 <= len(first) <= 10
+    assert len(first) == 5
     assert all(found_nodes(store, query) == first for _ in range(3))
 
 
