@@ -43,7 +43,7 @@ V = TypeVar("V")
 
 # Of some kilobytes each.
 _MOST_RECORDS = 10_000
-_MOST_RANKED_TERMS = 64
+_MOST_RANKED_TERMS = 256
 _MOST_REPEATS = 4
 _EVERYTHING = ServerCondition(where=None, admits_nothing=False, is_exact=True)
 
@@ -181,22 +181,27 @@ async def _lexical(
     try:
         if len(distinct) > _MOST_RANKED_TERMS:
             frequencies = await counting
-            distinct = set(sorted(distinct, key=frequencies.__getitem__)[:_MOST_RANKED_TERMS])
+            there = sorted(filter(frequencies.get, distinct), key=frequencies.__getitem__)
+            distinct = set(there[:_MOST_RANKED_TERMS])
         # Words of another language than the document's bring up what does not match.
         places = limit if len(terms) == 1 else min(2 * limit, MAX_RESULTS)
-        answer = await tenant.query.bm25(
-            index_tokens(_repeated(terms.values(), distinct)),
-            query_properties=["tokens"],
-            filters=condition.where,
-            limit=places,
-            return_properties=["ref"],
-        )
+        words = _repeated(terms.values(), distinct)
+        hits: list[Hit] = []
+        if words:
+            answer = await tenant.query.bm25(
+                index_tokens(words),
+                query_properties=["tokens"],
+                filters=condition.where,
+                limit=places,
+                return_properties=["ref"],
+            )
+            hits = _hits(answer.objects)
         frequencies = await counting
     finally:
         counting.cancel()
     of_tenant = await weaviate_counts.counts(tenant, known)
     lexical = lexical_query(terms, frequencies, nodes=of_tenant.nodes, total_terms=of_tenant.terms)
-    return lexical, _hits(answer.objects)
+    return lexical, hits
 
 
 def _repeated(of_languages: Iterable[Sequence[str]], chosen: set[str]) -> list[str]:
