@@ -10,6 +10,7 @@ each pair of weights. The choice is made on `git`, `sqlite` and `sample`; `apach
 
 import argparse
 import itertools
+import sys
 import tempfile
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ from pathlib import Path
 
 from benchmarks.calibrate_relevance import KB, Question, indexed, load_questions, sample_documents
 from benchmarks.manuals import CHECKING, CHOOSING
+from benchmarks.results import DataAbsent
 from llamaindex_reaktly.domain import SearchMode
 from llamaindex_reaktly.retrieval.ranking import score
 from llamaindex_reaktly.stores.protocol import Candidate
@@ -24,7 +26,7 @@ from llamaindex_reaktly.stores.protocol import Candidate
 SAMPLE = "sample"
 MANUALS = {manual.name: manual for manual in (*CHOOSING, *CHECKING)}
 SETS = (*(manual.name for manual in CHOOSING), SAMPLE, *(manual.name for manual in CHECKING))
-LEXICAL_WEIGHTS = (0.5, 0.65, 0.8, 0.95)
+LEXICAL_WEIGHTS = (0.5, 0.6, 0.65, 0.7, 0.8, 0.95)
 DOCUMENT_SHARES = (0.0, 0.2, 0.4, 0.5)
 CUTOFFS = (1, 5, 10)
 
@@ -99,7 +101,7 @@ def report(name: str, answers: Sequence[Asked]) -> str:
 
 
 def main() -> int:
-    """Print the figures of each set."""
+    """Print the figures of each set; 2 where its pages are absent."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--data-dir", type=Path, help="data directories to use, and to keep")
     parser.add_argument(
@@ -107,8 +109,13 @@ def main() -> int:
     )
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as directory:
+        data_dir = arguments.data_dir or Path(directory)
         for name in arguments.only or SETS:
-            print(report(name, asked(name, arguments.data_dir or Path(directory))), end="\n\n")
+            try:
+                print(report(name, asked(name, data_dir)), end="\n\n", flush=True)
+            except DataAbsent as error:
+                print(f"choose_weights: {error}", file=sys.stderr)
+                return 2
     return 0
 
 
