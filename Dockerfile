@@ -17,11 +17,14 @@ RUN useradd --system --uid 10001 reaktly && install -d -o reaktly -g reaktly /da
 ENV PATH=/opt/reaktly/bin:$PATH \
     REAKTLY_DATA_DIR=/data \
     REAKTLY_HOST=0.0.0.0 \
+    REAKTLY_PORT=8000 \
     REAKTLY_LOG_FORMAT=json
 USER reaktly
 WORKDIR /data
 VOLUME /data
 EXPOSE 8000
-HEALTHCHECK --interval=15s --timeout=5s --start-period=30s \
-    CMD ["python", "-c", "import urllib.request; urllib.request.urlopen('http://127.0.0.1:8000/ready', timeout=4)"]
+# Whether it can be used, for those who wait for it. Where what is unhealthy gets killed, put
+# /health in its place: starting Reaktly again brings back no database.
+HEALTHCHECK --interval=15s --timeout=5s --start-period=60s \
+    CMD ["python", "-c", "import os, urllib.request; urllib.request.urlopen(f'http://127.0.0.1:{os.environ[\"REAKTLY_PORT\"]}/ready', timeout=4)"]
 CMD ["reaktly", "serve"]

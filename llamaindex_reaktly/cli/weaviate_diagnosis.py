@@ -1,77 +1,196 @@
-"""What `reaktly doctor` says of a Weaviate."""
+"""What `reaktly doctor` says of a Weaviate: the server, its nodes, and what they keep of ours.
 
-from collections.abc import Iterator
-from typing import TYPE_CHECKING
+It asks the server's REST interface as an operator would, because the client passes over
+how vectors are indexed and over how many copies there are.
+"""
+
+import http.client
+from collections.abc import Iterator, Sequence
+from contextlib import closing
+from typing import TypeVar
+from urllib.parse import urlsplit
+
+from pydantic import BaseModel, Field, ValidationError
 
 from llamaindex_reaktly.cli.checks import Check, Verdict
-from llamaindex_reaktly.errors import ReaktlyError
+from llamaindex_reaktly.settings import Settings
 
-if TYPE_CHECKING:
-    from llamaindex_reaktly.settings import Settings
-
-# What the store was measured and tested on; older ones lack what it stands on.
-OLDEST_VERSION = (1, 39)
+# Filters are negated (`not`, `contains_none`), which came with this one.
+OLDEST = (1, 33)
+TESTED = (1, 39)
 # A tenant takes some 15 files of the server: here it comes near a usual limit of 65,536.
 MANY_TENANTS = 4_000
+MOST_BYTES = 64 * 2**20
 
 
-def check_weaviate(settings: "Settings") -> Iterator[Check]:
-    """Version, nodes, copies, tenants and locked shards of the server that is set."""
-    from llamaindex_reaktly.stores.weaviate_opening import open_weaviate
+class _Meta(BaseModel):
+    version: str
+    modules: dict[str, object] | None = None
 
-    store = open_weaviate(settings, lambda _: None)
+
+class _Shard(BaseModel):
+    """A tenant on a node."""
+
+    collection: str = Field(alias="class")
+    name: str
+    status: str = Field(alias="vectorIndexingStatus")
+    replication_factor: int | None = Field(default=None, alias="replicationFactor")
+
+
+class _Node(BaseModel):
+    name: str
+    status: str
+    version: str = ""
+    shards: list[_Shard] | None = None
+    batch: dict[str, float] | None = Field(default=None, alias="batchStats")
+
+
+class _Nodes(BaseModel):
+    nodes: list[_Node]
+
+
+Answer = TypeVar("Answer", bound=BaseModel)
+
+
+class _Refused(Exception):
+    """The server did not answer, or not with what was asked for; the message says why."""
+
+
+def check_weaviate(settings: Settings) -> Iterator[Check]:
+    """The checks of the server that the settings name."""
     try:
-        report = store.report()
-    except ReaktlyError as error:
-        yield Check(
-            "weaviate",
-            Verdict.FAILED,
-            f"{settings.weaviate_url}: {error.message}",
-            "check that it runs, REAKTLY_WEAVIATE_URL, REAKTLY_WEAVIATE_GRPC_URL and the key",
-        )
+        meta = _get(settings, "/v1/meta", _Meta)
+        nodes = _get(settings, "/v1/nodes?output=verbose", _Nodes).nodes
+    except _Refused as error:
+        found = f"{settings.weaviate_url}: {error}"
+        advice = "check that it runs, the address, and that the key is one of its administrators'"
+        yield Check("weaviate", Verdict.FAILED, found, advice)
         return
-    finally:
-        store.close()
-    version = tuple(int(part) for part in report.version.split(".")[:2] if part.isdigit())
-    if version < OLDEST_VERSION:
+    yield _check_version(meta)
+    yield _check_access(settings)
+    yield _check_nodes(nodes)
+    # Only a node that has no such queue of its own leaves its length out.
+    background = any(node.batch is not None and "queueLength" not in node.batch for node in nodes)
+    how = "in the background (ASYNC_INDEXING)" if background else "as they are written"
+    yield Check("weaviate indexing", Verdict.OK, f"vectors are indexed {how}")
+    ours = [
+        shard
+        for node in nodes
+        for shard in node.shards or ()
+        if shard.collection.startswith(f"{settings.weaviate_prefix}_")
+    ]
+    yield _check_copies(settings, len(nodes), ours)
+    yield _check_tenants(ours)
+    read_only = {shard.name for shard in ours if shard.status == "READONLY"}
+    if read_only:
         yield Check(
-            "weaviate",
-            Verdict.WARNING,
-            f"version {report.version}",
-            f"upgrade it to {OLDEST_VERSION[0]}.{OLDEST_VERSION[1]} or newer",
+            "weaviate storage",
+            Verdict.FAILED,
+            f"{len(read_only)} of our tenants are read-only",
+            "free disk on the server (it refuses writes at DISK_USE_READONLY_PERCENTAGE), then "
+            "set its shards to READY or restart it; what waits is then caught up on",
         )
     else:
-        yield Check(
-            "weaviate",
-            Verdict.OK,
-            f"version {report.version}, {len(report.nodes)} nodes, {report.tenants} tenants",
+        yield Check("weaviate storage", Verdict.OK, "can be written")
+
+
+def _check_version(meta: _Meta) -> Check:
+    found = f"{meta.version}, with {len(meta.modules or ())} modules, of which none is needed"
+    try:
+        release = tuple(int(part) for part in meta.version.split(".")[:2])
+    except ValueError:
+        release = (0,)
+    tested = ".".join(map(str, TESTED))
+    if release < OLDEST:
+        return Check(
+            "weaviate", Verdict.FAILED, found, f"upgrade it to {tested}, which we test with"
         )
-    for name, status in sorted(report.nodes.items()):
-        if status != "HEALTHY":
-            yield Check("weaviate nodes", Verdict.WARNING, f"{name} is {status}", "see its log")
-    for one in report.collections:
-        wanted = settings.weaviate_replication_factor
-        if one.replication_factor != wanted:
-            yield Check(
-                "weaviate copies",
-                Verdict.WARNING,
-                f"vectors of {one.model} are kept {one.replication_factor} times, not {wanted}",
-                "the factor is set when a collection is made: `reaktly rebuild` under another "
-                "REAKTLY_WEAVIATE_PREFIX makes it anew",
-            )
-        locked = one.shards.total() - one.shards["READY"]
-        if locked:
-            states = ", ".join(sorted(set(one.shards) - {"READY"}))
-            yield Check(
-                "weaviate shards",
-                Verdict.FAILED,
-                f"{locked} tenants are {states}",
-                "free its disk, then set the shards READY; ingestion goes on by itself",
-            )
-    if report.tenants > MANY_TENANTS:
-        yield Check(
+    if release < TESTED:
+        return Check("weaviate", Verdict.WARNING, found, f"we test with {tested}; upgrade it")
+    return Check("weaviate", Verdict.OK, found)
+
+
+def _check_access(settings: Settings) -> Check:
+    try:
+        _get(settings, "/v1/nodes", _Nodes, with_key=False)
+    except _Refused:
+        return Check("weaviate access", Verdict.OK, "only with a key")
+    return Check(
+        "weaviate access",
+        Verdict.WARNING,
+        "it answers whoever reaches it, without a key",
+        "set AUTHENTICATION_APIKEY_ENABLED, its keys and "
+        "AUTHENTICATION_ANONYMOUS_ACCESS_ENABLED=false on the server: its gRPC listens on "
+        "every interface",
+    )
+
+
+def _check_nodes(nodes: Sequence[_Node]) -> Check:
+    away = sorted(node.name for node in nodes if node.status != "HEALTHY")
+    versions = {node.version for node in nodes} - {""}
+    if away:
+        found = f"{len(away)} of {len(nodes)} are not healthy: {', '.join(away)}"
+        return Check("weaviate nodes", Verdict.FAILED, found, "bring them back")
+    if len(versions) > 1:
+        found = f"{len(nodes)}, of several releases: {', '.join(sorted(versions))}"
+        return Check("weaviate nodes", Verdict.WARNING, found, "end the upgrade")
+    return Check("weaviate nodes", Verdict.OK, f"{len(nodes)}, healthy")
+
+
+def _check_copies(settings: Settings, nodes: int, ours: Sequence[_Shard]) -> Check:
+    part, wanted = "weaviate replication", settings.weaviate_replication_factor
+    kept = min((shard.replication_factor or wanted for shard in ours), default=wanted)
+    found = f"{wanted} wanted, {kept} kept of each tenant, {nodes} nodes"
+    if wanted > nodes:
+        advice = "set REAKTLY_WEAVIATE_REPLICATION_FACTOR to what there are nodes for"
+        return Check(part, Verdict.FAILED, found, advice)
+    if kept != wanted:
+        return Check(
+            part,
+            Verdict.WARNING,
+            found,
+            "the factor is for collections yet to be made: stop Reaktly, give "
+            "REAKTLY_WEAVIATE_PREFIX another value, and run `reaktly rebuild`",
+        )
+    if kept == 1 < nodes:
+        advice = "what a lost node has is away with it; set REAKTLY_WEAVIATE_REPLICATION_FACTOR"
+        return Check(part, Verdict.WARNING, found, advice)
+    return Check(part, Verdict.OK, found)
+
+
+def _check_tenants(ours: Sequence[_Shard]) -> Check:
+    tenants = len({(shard.collection, shard.name) for shard in ours})
+    found = f"{tenants} active under our prefix"
+    if tenants > MANY_TENANTS:
+        return Check(
             "weaviate tenants",
             Verdict.WARNING,
-            f"{report.tenants} tenants, of some 15 files each",
-            "raise the server's limit of open files (ulimit -n)",
+            f"{found}, of some 15 files each",
+            "raise the server's limits of open files (`ulimit -n`) and of memory mappings "
+            "(`vm.max_map_count`)",
         )
+    return Check("weaviate tenants", Verdict.OK, found)
+
+
+def _get(settings: Settings, path: str, answer: type[Answer], *, with_key: bool = True) -> Answer:
+    address = urlsplit(settings.weaviate_url or "")
+    kind = http.client.HTTPSConnection if address.scheme == "https" else http.client.HTTPConnection
+    headers = {}
+    if with_key and settings.weaviate_api_key is not None:
+        headers["authorization"] = f"Bearer {settings.weaviate_api_key.get_secret_value()}"
+    timeout = settings.weaviate_search_timeout_seconds
+    with closing(kind(address.hostname or "", address.port, timeout=timeout)) as connection:
+        try:
+            connection.request("GET", path, headers=headers)
+            response = connection.getresponse()
+            body = response.read(MOST_BYTES)
+        except (OSError, http.client.HTTPException) as error:
+            raise _Refused("it does not answer") from error
+    if response.status == http.HTTPStatus.UNAUTHORIZED:
+        raise _Refused("it refuses the key; check REAKTLY_WEAVIATE_API_KEY")
+    if response.status != http.HTTPStatus.OK:
+        raise _Refused(f"it answers {path} with {response.status}")
+    try:
+        return answer.model_validate_json(body)
+    except ValidationError as error:
+        raise _Refused("it is no Weaviate") from error

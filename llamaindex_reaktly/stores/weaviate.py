@@ -17,7 +17,6 @@ from llamaindex_reaktly.stores.protocol import (
 )
 from llamaindex_reaktly.stores.weaviate_connection import WeaviateAddress, WeaviateConnection
 from llamaindex_reaktly.stores.weaviate_index import WeaviateIndex
-from llamaindex_reaktly.stores.weaviate_report import ServerReport
 
 DEFAULT_PREFIX = "Reaktly"
 
@@ -57,10 +56,6 @@ class WeaviateStore(Store):
     def check(self) -> None:
         """Raise `Unavailable` unless the server says that it is ready."""
         self.connection.read(self.index.check)
-
-    def report(self) -> ServerReport:
-        """What the server says of itself and of what is ours on it."""
-        return self.connection.submit(self.index.report, None).result()
 
     def replace(
         self,

@@ -46,7 +46,6 @@ from llamaindex_reaktly.stores.weaviate_objects import (
     read_node,
     read_ref,
 )
-from llamaindex_reaktly.stores.weaviate_report import ServerReport, report
 from llamaindex_reaktly.stores.weaviate_schema import VECTOR, Collections, Home
 from llamaindex_reaktly.stores.weaviate_search import Hit, Kept, Records, gathered, read_hits
 
@@ -360,11 +359,6 @@ class WeaviateIndex:
             return [IndexedVersion(*version, nodes[version]) for version in sorted(whole)]
 
         return await self._on_tenant(knowledge_base_id, read, otherwise=list[IndexedVersion]())
-
-    async def report(self) -> ServerReport:
-        """What the server says of itself and of what is ours on it."""
-        collections = await self._collections()
-        return await report(await self._connection.client(), collections)
 
     # Places
 
