@@ -76,6 +76,7 @@ class Database:
         self._counted: Counter[str] = Counter()
         # How many commits took how many writes with them; the writer's alone to change.
         self.group_sizes: Counter[int] = Counter()
+        self._gate = threading.Lock()
         self._closed = False
         self._writer = threading.Thread(target=self._write_groups, name="registry-writer")
         self._writer.daemon = True
@@ -183,10 +184,11 @@ class Database:
         It is given the arguments of all who wait with the same operation, and gives a result
         for each; where it raises, it is run for each apart.
         """
-        if self._closed:
-            raise Unavailable("the registry is closed")
         job: _Job[A, T] = _Job(operation, argument, locks)
-        self._jobs.put(job)
+        with self._gate:  # nothing may come behind the end, where nobody would take it
+            if self._closed:
+                raise Unavailable("the registry is closed")
+            self._jobs.put(job)
         return job.future.result()
 
     def bell(self, name: str) -> Doorbell:
@@ -247,8 +249,9 @@ class Database:
 
     def close(self) -> None:
         """Finish what is queued and release the connections. Idempotent."""
-        if not self._closed:
-            self._closed = True
+        with self._gate:
+            was_closed, self._closed = self._closed, True
+        if not was_closed:
             self._jobs.put(None)
             self._writer.join()
             for bell in self._bells.values():

@@ -93,6 +93,7 @@ class NotificationDoorbell:
         """End the connection. Idempotent."""
         with self._lock:
             self._closed = True
+            self._ready.set()
             thread, self._thread = self._thread, None
         if thread is not None:
             os.write(self._wake_writer, b"!")
