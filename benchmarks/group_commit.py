@@ -36,7 +36,7 @@ from scripts.postgresql import NotInstalled, PostgreSQL
 TARGET = 3.0
 CHARACTERS = 1_000
 # A client among many gets fewer answers a second than one that is alone.
-SHARE = 4
+SHARE = 8
 BASE = "posts"
 
 
