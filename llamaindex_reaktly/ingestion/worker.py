@@ -312,14 +312,16 @@ class Worker:
                     except ReaktlyError as error:
                         away[knowledge_base_id] = error
                 unparsed.setdefault(knowledge_base_id, []).append(claim)
-            for knowledge_base_id, some in unparsed.items():
-                self._put_off(knowledge_base_id, some, away[knowledge_base_id])
             parsed = len(claims) - sum(map(len, unparsed.values()))
+            for knowledge_base_id in list(unparsed):
+                some = unparsed.pop(knowledge_base_id)
+                self._put_off(knowledge_base_id, some, away[knowledge_base_id])
             self._queue.count(
                 {"documents_parsed": parsed, "busy_milliseconds": _milliseconds(started)}
             )
         except ReaktlyError as error:
-            self._release(batch.claims, error.message)
+            # To put one base's documents off may fail: the other bases' are still ours.
+            self._release([*batch.claims, *itertools.chain(*unparsed.values())], error.message)
             raise
         return batch
 
@@ -433,17 +435,19 @@ class Worker:
                 ready = list(itertools.takewhile(lambda p: p.is_embedded, waiting))
                 self._journal.done("embed", [p.claim for p in ready], began)
                 del waiting[: len(ready)]
-                self._settle(ready, batch.refused, embedded, started)
-                started, embedded, batch.refused = time.monotonic(), 0, []
+                refused, batch.refused = batch.refused, []
+                self._settle(ready, refused, embedded, started)
+                started, embedded = time.monotonic(), 0
                 if waiting and self._stopping.is_set():
                     break
                 self._overtake(batch.rank)
             ready = [p for p in waiting if p.is_embedded]
             waiting = [p for p in waiting if not p.is_embedded]
-            if ready or batch.refused:
-                self._settle(ready, batch.refused, embedded, started)
+            refused, batch.refused = batch.refused, []
+            if ready or refused:
+                self._settle(ready, refused, embedded, started)
         except ReaktlyError as error:
-            self._release([p.claim for p in waiting], error.message)
+            self._release(_Batch(waiting, batch.refused, batch.rank).claims, error.message)
             raise
         if waiting:
             self._release([p.claim for p in waiting])
@@ -490,11 +494,12 @@ class Worker:
     ) -> None:
         started = time.time()
         verdicts = list(refused)
+        by_base: dict[str, list[PreparedDocument]] = {}
+        for prepared in ready:
+            by_base.setdefault(prepared.knowledge_base_id, []).append(prepared)
         try:
-            by_base: dict[str, list[PreparedDocument]] = {}
-            for prepared in ready:
-                by_base.setdefault(prepared.knowledge_base_id, []).append(prepared)
-            for knowledge_base_id, some in by_base.items():
+            for knowledge_base_id in list(by_base):
+                some = by_base.pop(knowledge_base_id)
                 verdicts += self._write_base(knowledge_base_id, some)
             failed = sum(verdict.error is not None for verdict in verdicts)
             fallen = self._queue.settle(
@@ -510,7 +515,9 @@ class Worker:
             self._journal.settled(verdicts, fallen, started)
             self._clean_up(fallen)
         except ReaktlyError as error:
-            self._release([verdict.claim for verdict in verdicts], error.message)
+            # To put one base's documents off may fail: the other bases' are still ours.
+            left = _Batch(list(itertools.chain(*by_base.values())), verdicts, rank=0)
+            self._release(left.claims, error.message)
             raise
         self._in_flight.remove([verdict.claim for verdict in verdicts])
 

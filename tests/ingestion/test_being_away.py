@@ -19,7 +19,7 @@ from llamaindex_reaktly.domain import (
     SourceType,
 )
 from llamaindex_reaktly.embeddings import minilm_tokenizer
-from llamaindex_reaktly.errors import Unavailable
+from llamaindex_reaktly.errors import StorageFull, Unavailable
 from llamaindex_reaktly.ingestion.worker import Worker
 from llamaindex_reaktly.knowledge_base import KnowledgeBase
 from llamaindex_reaktly.settings import Settings
@@ -105,6 +105,27 @@ class _ReadOnlyStore(EmbeddedStore):
         if self.refusals >= 0:
             raise Unavailable(REASON)
         super().replace(*arguments, **named)  # type: ignore[arg-type]
+
+
+def test_documents_of_several_bases_are_given_back_when_index_and_registry_are_full(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = _ReadOnlyStore(settings.data_dir / "index")
+    store.refusals = 2
+    with working(settings, store) as knowledge_base:
+        queue = knowledge_base.registry.queue
+        release = queue.release
+        full = iter([True])
+
+        def release_later(*arguments: object, **named: object) -> None:
+            if next(full, False):
+                raise StorageFull("the disk is full")
+            release(*arguments, **named)  # type: ignore[arg-type]
+
+        monkeypatch.setattr(queue, "release", release_later)
+        # In one claim, so that the first base's trouble meets the second one's documents.
+        knowledge_base.submit([DOCUMENT, ELSEWHERE])
+        wait_until_searchable(knowledge_base, DOCUMENT, ELSEWHERE)
 
 
 def test_what_could_not_be_written_is_not_embedded_again(settings: Settings) -> None:
