@@ -36,6 +36,8 @@ BENCHMARKS = (
     "replacement",
     "retrieval",
     "relevance",
+    "weaviate_store",
+    "weaviate_retrieval",
     "bad_input",
 )
 Run = Callable[[], list[Result]]

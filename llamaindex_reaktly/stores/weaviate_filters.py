@@ -19,6 +19,7 @@ double holds) is narrowed down by them, from above and from below, and settled b
 """
 
 import base64
+import functools
 import hashlib
 import math
 import struct
@@ -307,6 +308,7 @@ def _digest(field: str, kind: str, value: SqlValue) -> str:
     return digest(field, kind, value if isinstance(value, str) else repr(value))
 
 
+@functools.lru_cache(maxsize=4_096)
 def _field(name: str) -> str:
     return digest(name)[:16]
 

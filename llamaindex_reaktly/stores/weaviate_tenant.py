@@ -6,8 +6,8 @@ again changes nothing that had arrived.
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Collection, Iterator, Sequence
-from typing import TypeVar
+from collections.abc import AsyncIterator, Collection, Coroutine, Iterable, Iterator, Sequence
+from typing import Any, TypeVar
 
 import structlog
 from weaviate.classes.query import Filter, MetadataQuery
@@ -54,6 +54,16 @@ def slices(items: Sequence[T], size: int) -> Iterator[Sequence[T]]:
         yield items[start : start + size]
 
 
+async def together(calls: Iterable[Coroutine[Any, Any, None]]) -> None:
+    """Run calls at once; the first failure ends the others, and is raised as itself."""
+    try:
+        async with asyncio.TaskGroup() as group:
+            for call in calls:
+                group.create_task(call)
+    except BaseExceptionGroup as failures:
+        raise failures.exceptions[0] from failures
+
+
 def has_token(token: str) -> FilterReturn:
     """Objects with a token."""
     return Filter.by_property(weaviate_filters.PROPERTY).equal(token)
@@ -77,12 +87,7 @@ async def put(tenant: Tenant, objects: Sequence[StoredObject]) -> None:
                 raise translation(error.message)
             await _see(tenant, batch)
 
-    try:
-        async with asyncio.TaskGroup() as group:
-            for batch in slices(objects, BATCH):
-                group.create_task(store(batch))
-    except BaseExceptionGroup as failures:
-        raise failures.exceptions[0] from failures
+    await together(store(batch) for batch in slices(objects, BATCH))
 
 
 async def _see(tenant: Tenant, batch: Sequence[StoredObject]) -> None:

@@ -28,8 +28,13 @@ from llamaindex_reaktly.stores.llama_index_nodes import (
 )
 from llamaindex_reaktly.stores.weaviate import DEFAULT_PREFIX, WeaviateStore
 from llamaindex_reaktly.stores.weaviate_connection import WeaviateAddress, consistency_level
+from llamaindex_reaktly.stores.weaviate_tenant import slices, together
 
 T = TypeVar("T")
+
+# Nodes that are analysed and written together, while others are analysed.
+_PART = 500
+_PARTS_AT_ONCE = 2
 
 _OWN_SCHEMA = "this store has a schema of its own, in which properties are no columns"
 
@@ -213,11 +218,24 @@ class ReaktlyWeaviateVectorStore(WeaviateVectorStore):
         return await asyncio.wrap_future(connection.submit(call, seconds))
 
     def _add(self, nodes: Sequence[BaseNode]) -> Callable[[], Coroutine[Any, Any, list[str]]]:
+        # A node that is named twice is the last one, in whichever order parts are written.
+        latest = list({node.node_id: node for node in nodes}.values())
+        first, *others = slices(latest, _PART) if latest else [[]]
+        at_once = asyncio.Semaphore(_PARTS_AT_ONCE)
+
+        async def write(part: Sequence[BaseNode]) -> None:
+            async with at_once:
+                replacements = await asyncio.to_thread(
+                    lambda: [replacement_of(node, self._analyzer, self.language) for node in part]
+                )
+                await self._store.index.replace(
+                    self.knowledge_base_id, replacements, keep_older=False
+                )
+
         async def call() -> list[str]:
-            replacements = await asyncio.to_thread(
-                lambda: [replacement_of(node, self._analyzer, self.language) for node in nodes]
-            )
-            await self._store.index.replace(self.knowledge_base_id, replacements, keep_older=False)
+            # The first part makes the place that the others go to, some analysed meanwhile.
+            await write(first)
+            await together(write(part) for part in others)
             return [node.node_id for node in nodes]
 
         return call

@@ -335,7 +335,8 @@ def idf(term: str, corpus: Sequence[Sequence[str]]) -> float:
 def test_a_vector_that_is_still_on_its_way_finds_what_it_finds_when_it_is_there(
     store: Store,
 ) -> None:
-    store.replace(KB, [replacement("a", "one"), replacement("b", "two")])
+    a, b = node("a", 0, "one", seed=1), node("b", 0, "two", seed=2)
+    store.replace(KB, [Replacement(document("a"), [a]), Replacement(document("b"), [b])])
     late = StoreQuery(vector=lambda: unit(1), terms={"en": ["two"]}, candidates=1)
     there = StoreQuery(vector=unit(1), terms={"en": ["two"]}, candidates=1)
     assert store.search(KB, late) == store.search(KB, there) != []
