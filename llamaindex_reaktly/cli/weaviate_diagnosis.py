@@ -126,21 +126,31 @@ def _check_access(settings: Settings) -> Check:
 
 
 def _check_nodes(nodes: Sequence[_Node]) -> Check:
-    away = sorted(node.name for node in nodes if node.status != "HEALTHY")
+    part = "weaviate nodes"
+    away = sorted(node.name for node in nodes if node.status not in ("HEALTHY", "UNHEALTHY"))
+    slow = sorted(node.name for node in nodes if node.status == "UNHEALTHY")
     versions = {node.version for node in nodes} - {""}
     if away:
-        found = f"{len(away)} of {len(nodes)} are not healthy: {', '.join(away)}"
-        return Check("weaviate nodes", Verdict.FAILED, found, "bring them back")
+        found = f"{', '.join(away)} of {len(nodes)} do not answer the others"
+        return Check(part, Verdict.FAILED, found, "bring them back")
+    if slow:
+        # A node calls itself so while it waits longer for others than it should.
+        found = f"{', '.join(slow)} of {len(nodes)} hear too little of the others"
+        advice = "a node was lost, or the network is slow; look again in a minute"
+        return Check(part, Verdict.WARNING, found, advice)
     if len(versions) > 1:
         found = f"{len(nodes)}, of several releases: {', '.join(sorted(versions))}"
-        return Check("weaviate nodes", Verdict.WARNING, found, "end the upgrade")
-    return Check("weaviate nodes", Verdict.OK, f"{len(nodes)}, healthy")
+        return Check(part, Verdict.WARNING, found, "end the upgrade")
+    return Check(part, Verdict.OK, f"{len(nodes)}, healthy")
 
 
 def _check_copies(settings: Settings, nodes: int, ours: Sequence[_Shard]) -> Check:
     part, wanted = "weaviate replication", settings.weaviate_replication_factor
     kept = min((shard.replication_factor or wanted for shard in ours), default=wanted)
     found = f"{wanted} wanted, {kept} kept of each tenant, {nodes} nodes"
+    # Nodes that were killed are soon no longer listed.
+    if ours and kept > nodes:
+        return Check(part, Verdict.FAILED, found, "nodes are away: bring them back")
     if wanted > nodes:
         advice = "set REAKTLY_WEAVIATE_REPLICATION_FACTOR to what there are nodes for"
         return Check(part, Verdict.FAILED, found, advice)
@@ -149,8 +159,8 @@ def _check_copies(settings: Settings, nodes: int, ours: Sequence[_Shard]) -> Che
             part,
             Verdict.WARNING,
             found,
-            "the factor is for collections yet to be made: stop Reaktly, give "
-            "REAKTLY_WEAVIATE_PREFIX another value, and run `reaktly rebuild`",
+            "the factor is fixed when a collection is made: stop Reaktly, give "
+            "REAKTLY_WEAVIATE_PREFIX another value, run `reaktly rebuild`, and start it again",
         )
     if kept == 1 < nodes:
         advice = "what a lost node has is away with it; set REAKTLY_WEAVIATE_REPLICATION_FACTOR"

@@ -230,13 +230,21 @@ def test_a_cluster_that_keeps_enough_copies_is_healthy_but_open(
     assert cluster_of(*(a_node(name, 3) for name in "abc")) == OPEN
 
 
-def test_a_node_that_is_away_fails_and_one_of_another_release_is_warned_of(
+def test_a_node_that_is_no_longer_listed_is_missed(
+    cluster_of: Callable[..., dict[str, str]],
+) -> None:
+    missing = {"weaviate replication": "failed"}
+    assert cluster_of(*(a_node(name, 3) for name in "ab")) == OPEN | missing
+
+
+def test_a_node_that_is_away_fails_and_a_slow_or_older_one_is_warned_of(
     cluster_of: Callable[..., dict[str, str]],
 ) -> None:
     whole = [a_node(name, 3) for name in "ab"]
     away = {"weaviate nodes": "failed"}
     assert cluster_of(*whole, a_node("c", 3, status="UNAVAILABLE", version="")) == OPEN | away
-    older = {"weaviate nodes": "warning"}
+    older = slow = {"weaviate nodes": "warning"}
+    assert cluster_of(*whole, a_node("c", 3, status="UNHEALTHY")) == OPEN | slow
     assert cluster_of(*whole, a_node("c", 3, version="1.38.2")) == OPEN | older
 
 
