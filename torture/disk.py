@@ -9,6 +9,7 @@ import contextlib
 import os
 import shutil
 import subprocess
+import threading
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -28,6 +29,7 @@ DISK_BYTES = 48 * 2**20
 RESERVE_BYTES = 12 * 2**20
 _NOTICED_WITHIN = 30.0
 _BACK_WITHIN = 60.0
+_REFILLED_EVERY_SECONDS = 0.02
 # How long the disk stays as it is once the product has noticed.
 _SUFFERING_SECONDS = 6.0
 
@@ -153,15 +155,27 @@ def small_disk(place: Path, size: int) -> Iterator[Path]:
 
 @contextlib.contextmanager
 def filled(place: Path, left: int) -> Iterator[None]:
-    """A file that leaves so many bytes of the disk free."""
+    """A file that leaves so many bytes of the disk free, and takes what others give back."""
     ballast = place / "ballast"
-    try:
-        free = shutil.disk_usage(place).free
-        with ballast.open("wb") as file, contextlib.suppress(OSError):
-            os.posix_fallocate(file.fileno(), 0, max(1, free - left))
-        yield
-    finally:
-        ballast.unlink()
+    over = threading.Event()
+
+    def keep_full(file: int) -> None:
+        while True:
+            if (free := shutil.disk_usage(place).free) > left:
+                with contextlib.suppress(OSError):  # somebody else was quicker
+                    os.posix_fallocate(file, os.fstat(file).st_size, free - left)
+            if over.wait(_REFILLED_EVERY_SECONDS):
+                return
+
+    with ballast.open("wb") as file:
+        filling = threading.Thread(target=keep_full, args=(file.fileno(),))
+        filling.start()
+        try:
+            yield
+        finally:
+            over.set()
+            filling.join()
+    ballast.unlink()
 
 
 def ailing(fleet: Fleet, purpose: str) -> dict[str, str]:
