@@ -276,20 +276,18 @@ class Database:
             return bool(connection.execute(sa.text(question), parameters).scalar_one())
 
     def _write_groups(self) -> None:
-        following: _AnyJob | None = None
-        while (job := following or self._jobs.get()) is not None:
-            group, following, documents = [job], None, len(job.locks)
+        while (job := self._jobs.get()) is not None:
+            group, documents = [job], len(job.locks)
             while len(group) < MAX_GROUP and documents < MAX_GROUP_DOCUMENTS:
                 try:
-                    following = self._jobs.get_nowait()
+                    job = self._jobs.get_nowait()
                 except queue.Empty:
                     break
-                if following is None:
+                if job is None:
                     self._jobs.put(None)
                     break
-                documents += len(following.locks)
-                group.append(following)
-                following = None
+                group.append(job)
+                documents += len(job.locks)
             self._commit(group)
 
     def _commit(self, group: list["_AnyJob"]) -> None:
