@@ -9,7 +9,7 @@ import asyncio
 from collections import Counter, OrderedDict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Generic, TypeVar
+from typing import Generic, NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -75,24 +75,18 @@ class Kept(Generic[K, V]):
 
 
 class Records:
-    """What was read of objects, under their ids and the digests of what they hold."""
+    """What was read of nodes and documents, under the digests of what their objects hold."""
 
     def __init__(self) -> None:
         self.nodes: Kept[tuple[str, str], NodeRecord] = Kept(_MOST_RECORDS)
-        self.heads: Kept[tuple[str, str], HeadRecord] = Kept(_MOST_RECORDS)
+        self.heads: Kept[tuple[str, int, str], HeadRecord] = Kept(_MOST_RECORDS)
 
 
-@dataclass(frozen=True, slots=True)
-class Hit:
+class Hit(NamedTuple):
     """An object that a leg brought up."""
 
     object_id: str
     ref: Ref
-
-    @property
-    def head_id(self) -> str:
-        """The object that carries the document."""
-        return object_id(self.ref.document_id, self.ref.version, 0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,8 +177,8 @@ async def _lexical(
             frequencies = await counting
             there = sorted(filter(frequencies.get, distinct), key=frequencies.__getitem__)
             distinct = set(there[:_MOST_RANKED_TERMS])
-        # Words of another language than the document's bring up what does not match.
-        places = limit if len(terms) == 1 else min(2 * limit, MAX_RESULTS)
+        # Words of another language than the document's may bring up what does not match.
+        places = limit if len(terms) == 1 else min(limit + limit // 4, MAX_RESULTS)
         words = _repeated(terms.values(), distinct)
         hits: list[Hit] = []
         if words:
@@ -220,13 +214,15 @@ def _hits(objects: Iterable[Found]) -> list[Hit]:
 
 async def read_hits(tenant: Tenant, hits: Iterable[Hit], records: Records) -> dict[str, ReadHit]:
     """Hits by id with what their objects hold; those of versions that are not whole left out."""
-    by_id = {hit.object_id: hit for hit in hits}
-    nodes = {k: records.nodes.get((k, hit.ref.stamp)) for k, hit in by_id.items()}
-    heads = {
-        hit.head_id: records.heads.get((hit.head_id, hit.ref.head_stamp)) for hit in by_id.values()
-    }
-    missing = {k for k, record in nodes.items() if record is None}
-    missing |= {k for k, record in heads.items() if record is None}
+    by_id = {hit.object_id: hit.ref for hit in hits}
+    nodes = {own_id: records.nodes.get((own_id, ref.stamp)) for own_id, ref in by_id.items()}
+    heads: dict[tuple[str, int], HeadRecord | None] = {}
+    for ref in by_id.values():
+        version = (ref.document_id, ref.version)
+        if version not in heads:
+            heads[version] = records.heads.get((*version, ref.head_stamp))
+    missing = {own_id for own_id, record in nodes.items() if record is None}
+    missing |= {object_id(*version, 0) for version, record in heads.items() if record is None}
     if missing:
         found = await weaviate_tenant.fetch(
             tenant,
@@ -244,12 +240,12 @@ async def read_hits(tenant: Tenant, hits: Iterable[Hit], records: Records) -> di
                     nodes[own_id] = node
             head = read_head(one.properties)
             if head is not None:
-                records.heads.put((own_id, ref.head_stamp), head)
-                if own_id in heads:
-                    heads[own_id] = head
+                version = (ref.document_id, ref.version)
+                records.heads.put((*version, ref.head_stamp), head)
+                heads[version] = head
     read = {}
-    for own_id, hit in by_id.items():
-        node, head = nodes[own_id], heads[hit.head_id]
+    for own_id, ref in by_id.items():
+        node, head = nodes[own_id], heads[ref.document_id, ref.version]
         if node is not None and head is not None:
             read[own_id] = ReadHit(node, head)
     return read
