@@ -231,8 +231,9 @@ def test_a_cluster_that_keeps_enough_copies_is_healthy_but_open(
 
 
 def test_a_node_that_is_no_longer_listed_is_missed(
-    cluster_of: Callable[..., dict[str, str]],
+    cluster_of: Callable[..., dict[str, str]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setenv("REAKTLY_WEAVIATE_REPLICATION_FACTOR", "2")
     missing = {"weaviate replication": "failed"}
     assert cluster_of(*(a_node(name, 3) for name in "ab")) == OPEN | missing
 
