@@ -13,6 +13,7 @@ import argparse
 import os
 import random
 import shutil
+import signal
 import sys
 import tempfile
 import time
@@ -126,4 +127,6 @@ def _say(sentence: str) -> None:
 
 
 if __name__ == "__main__":
+    # Whoever ends us ends the servers with us.
+    signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
     raise SystemExit(main())

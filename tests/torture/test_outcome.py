@@ -1,5 +1,6 @@
 """A scenario's line says all that a reader needs, the seed first of all."""
 
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -35,6 +36,12 @@ def test_the_results_file_gets_a_target_that_one_fault_misses() -> None:
     (good,), (bad,) = outcome().results(), outcome(Fault.MISSING).results()
     assert (good.value, good.holds) == (0, True)
     assert (bad.value, bad.holds) == (1, False)
+
+
+@pytest.fixture(autouse=True)
+def kept_files(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """What a failure keeps, it keeps here."""
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
 
 
 def run(
