@@ -19,6 +19,8 @@ from llamaindex_reaktly.stores.weaviate_connection import WeaviateAddress, Weavi
 from llamaindex_reaktly.stores.weaviate_index import WeaviateIndex
 
 DEFAULT_PREFIX = "Reaktly"
+# A tenth of what two busy cores manage with the server on the same machine.
+SLOWEST_NODES_A_SECOND = 20
 
 
 class WeaviateStore(Store):
@@ -65,9 +67,13 @@ class WeaviateStore(Store):
         keep_older: bool = False,
     ) -> None:
         """Put each document's new version beside any older one, then remove that."""
-        self.connection.write(
-            lambda: self.index.replace(knowledge_base_id, replacements, keep_older=keep_older)
-        )
+        nodes = sum(len(one.nodes) for one in replacements)
+        # So that a document of any length is written at some time, also by a slow server.
+        seconds = self.connection.address.write_timeout + nodes / SLOWEST_NODES_A_SECOND
+        self.connection.submit(
+            lambda: self.index.replace(knowledge_base_id, replacements, keep_older=keep_older),
+            seconds,
+        ).result()
 
     def delete_older(self, knowledge_base_id: str, current: Mapping[str, int]) -> None:
         """Remove every version of these documents that is older than the one named."""
