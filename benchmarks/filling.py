@@ -20,7 +20,7 @@ from llamaindex_reaktly.domain import (
 from llamaindex_reaktly.ingestion.parsing import TransformationChain
 from llamaindex_reaktly.ingestion.preparation import PreparedDocument, PreparedNode, Preparer
 from llamaindex_reaktly.knowledge_base import KnowledgeBase, models_directory
-from llamaindex_reaktly.registry.ingestion_queue import Claim, Verdict
+from llamaindex_reaktly.registry.claims import Claim, Verdict
 from llamaindex_reaktly.settings import Settings
 
 DOCUMENTS_PER_CLAIM = 64

@@ -27,7 +27,7 @@ from llamaindex_reaktly.domain import (
 )
 from llamaindex_reaktly.errors import InvalidRequest
 from llamaindex_reaktly.knowledge_base import KnowledgeBase, job_id
-from llamaindex_reaktly.registry.documents import Restored
+from llamaindex_reaktly.registry.acceptance import Restored
 
 FORMAT = 1
 # What is held in memory and committed at a time.

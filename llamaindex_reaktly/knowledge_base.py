@@ -36,7 +36,8 @@ from llamaindex_reaktly.embeddings.protocol import EmbedderIdentity, TextEmbedde
 from llamaindex_reaktly.errors import NotFound, ReaktlyError, StorageFull, Unavailable
 from llamaindex_reaktly.measurements import Distribution, Histogram, distribution, split_stages
 from llamaindex_reaktly.purging import Purger
-from llamaindex_reaktly.registry.documents import DocumentPage, Restored
+from llamaindex_reaktly.registry.acceptance import Restored
+from llamaindex_reaktly.registry.documents import DocumentPage
 from llamaindex_reaktly.registry.keys import ApiKey
 from llamaindex_reaktly.registry.registry import Registry
 from llamaindex_reaktly.retrieval.retriever import Retriever
@@ -123,7 +124,7 @@ class KnowledgeBase:
         self._accept_seconds = Histogram(ACCEPT_BOUNDS)
         self._watched: dict[str, Callable[[], object]] = {}
         self._is_ending = False
-        self._retriever = Retriever(self.store, self.registry.documents, Analyzer().query_terms)
+        self._retriever = Retriever(self.store, self.registry.visibility, Analyzer().query_terms)
 
     # -- documents -------------------------------------------------------------------
 
@@ -138,7 +139,7 @@ class KnowledgeBase:
             self._require_disk()
             self._require_knowledge_bases({d.key.knowledge_base_id for d in documents})
             origin = current_origin()
-            receipts = self.registry.documents.accept(
+            receipts = self.registry.acceptance.accept(
                 [(d, job_id(d.key)) for d in documents], origin
             )
         self._accept_seconds.observe(time.perf_counter() - started)
@@ -154,7 +155,7 @@ class KnowledgeBase:
         Raises `StorageFull` when the disk is near its end.
         """
         self._require_disk()
-        return self.registry.documents.restore(documents, overwrite=overwrite)
+        return self.registry.acceptance.restore(documents, overwrite=overwrite)
 
     def delete(self, keys: Sequence[DocumentKey]) -> int:
         """Delete documents; how many there were.
@@ -235,7 +236,7 @@ class KnowledgeBase:
         """The chunks of a document as they are searched, in order."""
         status = self.status(document_id)
         # What the index still holds from before a delete is no longer the document's.
-        visible_from = self.registry.documents.visible_from([document_id]).get(document_id)
+        visible_from = self.registry.visibility.visible_from([document_id]).get(document_id)
         if status is None or visible_from is None:
             return []
         nodes = self.store.nodes(

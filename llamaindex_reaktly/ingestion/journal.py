@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 import structlog
 
 from llamaindex_reaktly.measurements import STAGE_BOUNDS, stage_count, stage_milliseconds
-from llamaindex_reaktly.registry.ingestion_queue import Claim, Verdict
+from llamaindex_reaktly.registry.claims import Claim, Verdict
 from llamaindex_reaktly.tracing import Interval, record
 
 log = structlog.get_logger(__name__)

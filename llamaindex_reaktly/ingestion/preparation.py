@@ -18,7 +18,7 @@ from llamaindex_reaktly.embeddings.protocol import EmbedderIdentity
 from llamaindex_reaktly.errors import ConfigurationError
 from llamaindex_reaktly.ingestion.parsing import ParsedChunk, ParsedDocument
 from llamaindex_reaktly.knowledge_base import KnowledgeBase, models_directory
-from llamaindex_reaktly.registry.ingestion_queue import Claim
+from llamaindex_reaktly.registry.claims import Claim
 from llamaindex_reaktly.stores.protocol import IndexedDocument, IndexedNode, Replacement, Vector
 
 # Vectors of documents that wait for their store; 384 numbers each are 12 MB.

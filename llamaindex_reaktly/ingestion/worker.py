@@ -49,7 +49,9 @@ from llamaindex_reaktly.ingestion.preparation import PreparedDocument, PreparedN
 from llamaindex_reaktly.ingestion.presence import Presence
 from llamaindex_reaktly.ingestion.pulse import Pulse
 from llamaindex_reaktly.knowledge_base import KnowledgeBase, models_directory
-from llamaindex_reaktly.registry.ingestion_queue import MAX_ATTEMPTS, Claim, Replaced, Verdict
+from llamaindex_reaktly.registry.claims import Claim, Verdict
+from llamaindex_reaktly.registry.ingestion_queue import MAX_ATTEMPTS
+from llamaindex_reaktly.registry.visibility import Replaced
 from llamaindex_reaktly.settings import Settings
 
 log = structlog.get_logger(__name__)
@@ -571,7 +573,7 @@ class Worker:
     def _remove_replaced(self) -> None:
         """Remove versions from the index that no search still wants."""
         by_base: dict[str, list[Replaced]] = {}
-        for one in self._queue.replaced(REPLACED_GRACE_SECONDS):
+        for one in self._knowledge_base.registry.visibility.replaced(REPLACED_GRACE_SECONDS):
             by_base.setdefault(one.knowledge_base_id, []).append(one)
         for knowledge_base_id, replaced in by_base.items():
             if knowledge_base_id in self._breaker.away():
@@ -580,7 +582,7 @@ class Worker:
             successors = {one.document_id: one.successor for one in replaced}
             try:
                 self._store.delete_older(knowledge_base_id, successors)
-                self._queue.forget_replaced(replaced)
+                self._knowledge_base.registry.visibility.forget_replaced(replaced)
             except ReaktlyError as error:
                 self._put_off(knowledge_base_id, [], error)
 

@@ -10,12 +10,12 @@ import math
 import time
 import uuid
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
 
 import sqlalchemy as sa
 import structlog
 
-from llamaindex_reaktly.domain import DocumentState, Origin, Outcome, SourceDocument
+from llamaindex_reaktly.domain import DocumentState, Origin, Outcome
+from llamaindex_reaktly.registry.claims import Claim, Verdict
 from llamaindex_reaktly.registry.database import Database
 from llamaindex_reaktly.registry.documents import document_of, slices
 from llamaindex_reaktly.registry.schema import (
@@ -23,9 +23,8 @@ from llamaindex_reaktly.registry.schema import (
     counters,
     documents,
     payloads,
-    replaced_versions,
-    replacement_clock,
 )
+from llamaindex_reaktly.registry.visibility import indexed_versions, next_tick, note_replaced
 from llamaindex_reaktly.settings import LONGEST_LEASE_SECONDS
 
 log = structlog.get_logger(__name__)
@@ -42,46 +41,6 @@ MAX_EXPLAINED = 1000
 
 # How long a count of the queue is good enough for an estimate.
 COUNT_SECONDS = 1.0
-
-
-@dataclass(frozen=True, slots=True)
-class Claim:
-    """One document to make searchable, as claimed."""
-
-    document: SourceDocument
-    document_id: str
-    version: int
-    updated_at: float
-    rank: int
-    attempts: int
-    token: str
-    queued_at: float
-    claimed_at: float
-    origin: Origin
-
-    @property
-    def is_suspect(self) -> bool:
-        """Whether it was tried before, and was at fault, or its worker died over it."""
-        return self.attempts > 1
-
-
-@dataclass(frozen=True, slots=True)
-class Verdict:
-    """What became of a claim: a count of chunks, or an error for the document's owner."""
-
-    claim: Claim
-    chunks: int = 0
-    error: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Replaced:
-    """All versions before `successor` may leave the index, whose time was `live_until`."""
-
-    knowledge_base_id: str
-    document_id: str
-    live_until: int
-    successor: int
 
 
 _COUNTERS = sa.select(counters.c.name, counters.c.value)
@@ -331,8 +290,8 @@ class IngestionQueue:
         def update(connection: sa.Connection) -> list[Claim]:
             now = self._database.now(connection)
             fallen = []
-            tick = _next_tick(connection) if older_are_kept else None
-            before = {} if tick is None else _indexed_versions(connection, verdicts)
+            tick = next_tick(connection) if older_are_kept else None
+            before = {} if tick is None else indexed_versions(connection, verdicts)
             for verdict in verdicts:
                 claim = verdict.claim
                 failed = verdict.error is not None
@@ -364,7 +323,7 @@ class IngestionQueue:
                     fallen.append(claim)
                 if tick is not None and not failed:
                     is_done = bool(done.rowcount)
-                    _note_replaced(connection, claim, indexed, tick, now, done=is_done)
+                    note_replaced(connection, claim, indexed, tick, now, done=is_done)
             self._database.count_on_commit(counts)
             self._database.ring_on_commit("done")
             return fallen
@@ -463,43 +422,6 @@ class IngestionQueue:
         for some in slices(sorted(document_ids)):
             self._database.write(functools.partial(update, some=some), some)
 
-    def replaced(self, grace_seconds: float, limit: int = 500) -> list[Replaced]:
-        """Versions whose last searches ended, if none takes longer than the grace."""
-        with self._database.read() as connection:
-            now = self._database.now(connection)
-            rows = connection.execute(
-                sa.select(
-                    replaced_versions.c.knowledge_base_id,
-                    replaced_versions.c.document_id,
-                    replaced_versions.c.live_until,
-                    replaced_versions.c.successor,
-                )
-                .where(
-                    sa.or_(
-                        replaced_versions.c.replaced_at < now - grace_seconds,
-                        # The clock was set back since.
-                        replaced_versions.c.replaced_at > now + LONGEST_LEASE_SECONDS,
-                    )
-                )
-                .order_by(replaced_versions.c.replaced_at)
-                .limit(limit)
-            )
-            return [Replaced(*row) for row in rows]
-
-    def forget_replaced(self, removed: Collection[Replaced]) -> None:
-        """Record that the index holds no version older than these ones' successors."""
-
-        def update(connection: sa.Connection) -> None:
-            for one in removed:
-                connection.execute(
-                    sa.delete(replaced_versions).where(
-                        replaced_versions.c.document_id == one.document_id,
-                        replaced_versions.c.live_until == one.live_until,
-                    )
-                )
-
-        self._database.write(update)
-
     def count(self, counts: Mapping[str, int]) -> None:
         """Add to the counters."""
         self._database.write(lambda _: self._database.count_on_commit(counts))
@@ -544,15 +466,6 @@ def _lease_is_over(now: float) -> sa.ColumnElement[bool]:
     return sa.or_(until < now, until > now + LONGEST_LEASE_SECONDS)
 
 
-def _next_tick(connection: sa.Connection) -> int:
-    tick: int = connection.execute(
-        sa.update(replacement_clock)
-        .values(tick=replacement_clock.c.tick + 1)
-        .returning(replacement_clock.c.tick)
-    ).scalar_one()
-    return tick
-
-
 def _fail_unreadable(connection: sa.Connection, document_id: str, now: float) -> None:
     connection.execute(
         sa.update(documents)
@@ -564,47 +477,5 @@ def _fail_unreadable(connection: sa.Connection, document_id: str, now: float) ->
             finished_at=now,
             lease_token=None,
             lease_until=None,
-        )
-    )
-
-
-def _indexed_versions(
-    connection: sa.Connection, verdicts: Sequence[Verdict]
-) -> dict[str, tuple[int | None, int]]:
-    """The version that is live of each document, and since which tick."""
-    query = sa.select(
-        documents.c.document_id, documents.c.indexed_version, documents.c.live_since
-    ).where(documents.c.document_id.in_([verdict.claim.document_id for verdict in verdicts]))
-    return {row[0]: (row[1], row[2]) for row in connection.execute(query)}
-
-
-def _note_replaced(
-    connection: sa.Connection,
-    claim: Claim,
-    before: tuple[int | None, int],
-    tick: int,
-    now: float,
-    *,
-    done: bool,
-) -> None:
-    """Note what the claim's version replaced, or that it came too late to replace anything."""
-    version, since = before
-    successor = claim.version
-    if not done:
-        # Written into the index by a worker that had lost it: of no use to any search.
-        if version is None or version <= claim.version:
-            return
-        successor, version = version, None
-    elif version == claim.version or (version is None and claim.version == 1):
-        return
-    connection.execute(
-        sa.insert(replaced_versions).values(
-            document_id=claim.document_id,
-            live_until=tick,
-            live_since=since,
-            version=version,
-            successor=successor,
-            knowledge_base_id=claim.document.key.knowledge_base_id,
-            replaced_at=now,
         )
     )

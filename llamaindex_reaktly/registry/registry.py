@@ -1,5 +1,6 @@
 """The registry as one thing to open and close."""
 
+from llamaindex_reaktly.registry.acceptance import Acceptance
 from llamaindex_reaktly.registry.census import CensusTaker
 from llamaindex_reaktly.registry.database import Database
 from llamaindex_reaktly.registry.documents import Documents
@@ -9,6 +10,7 @@ from llamaindex_reaktly.registry.keys import Keys
 from llamaindex_reaktly.registry.knowledge_bases import KnowledgeBases
 from llamaindex_reaktly.registry.properties import Properties
 from llamaindex_reaktly.registry.standing import Standing
+from llamaindex_reaktly.registry.visibility import Visibility
 from llamaindex_reaktly.registry.workers import Workers
 
 
@@ -21,8 +23,10 @@ class Registry:
     def __init__(self, url: str) -> None:
         self.database = Database(url)
         self.knowledge_bases = KnowledgeBases(self.database)
+        self.acceptance = Acceptance(self.database)
         self.documents = Documents(self.database)
         self.queue = IngestionQueue(self.database)
+        self.visibility = Visibility(self.database)
         self.indexes = Indexes(self.database)
         self.keys = Keys(self.database)
         self.properties = Properties(self.database)

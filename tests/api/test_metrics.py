@@ -14,7 +14,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from llamaindex_reaktly.errors import Unavailable
 from llamaindex_reaktly.knowledge_base import KnowledgeBase
 from llamaindex_reaktly.measurements import distribution
-from llamaindex_reaktly.registry.ingestion_queue import Verdict
+from llamaindex_reaktly.registry.claims import Verdict
 
 Item = dict[str, Any]
 PAGE = Path(__file__).parents[2] / "docs" / "how-to" / "monitor.md"

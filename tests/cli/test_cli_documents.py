@@ -7,7 +7,7 @@ from typer.testing import Result
 
 from llamaindex_reaktly.domain import DocumentStatus
 from llamaindex_reaktly.knowledge_base import KnowledgeBase
-from llamaindex_reaktly.registry.ingestion_queue import Verdict
+from llamaindex_reaktly.registry.claims import Verdict
 from llamaindex_reaktly.settings import load_settings
 
 Run = Callable[..., Result]

@@ -12,7 +12,7 @@ from typer.testing import Result
 from llamaindex_reaktly.cli.standing import ADVICE, NO_WORKER, OTHER_ADVICE
 from llamaindex_reaktly.domain import DocumentKey, SourceDocument, SourceType
 from llamaindex_reaktly.knowledge_base import KnowledgeBase
-from llamaindex_reaktly.registry.ingestion_queue import Claim, Verdict
+from llamaindex_reaktly.registry.claims import Claim, Verdict
 from llamaindex_reaktly.settings import load_settings
 
 Run = Callable[..., Result]

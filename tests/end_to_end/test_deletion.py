@@ -11,7 +11,7 @@ from contextlib import contextmanager
 import pytest
 
 from llamaindex_reaktly.domain import DocumentState
-from llamaindex_reaktly.registry.ingestion_queue import Verdict
+from llamaindex_reaktly.registry.claims import Verdict
 from llamaindex_reaktly.registry.registry import Registry
 from llamaindex_reaktly.stores.sqlite import sqlite3
 from tests.end_to_end.product import Client, Identity, Product, frozen, item

@@ -16,7 +16,8 @@ from llamaindex_reaktly.ingestion.parsing import ParsedDocument, TransformationC
 from llamaindex_reaktly.ingestion.worker import Worker
 from llamaindex_reaktly.knowledge_base import KnowledgeBase
 from llamaindex_reaktly.measurements import STAGE_BOUNDS, Distribution, split_stages
-from llamaindex_reaktly.registry.ingestion_queue import MAX_ATTEMPTS, Verdict
+from llamaindex_reaktly.registry.claims import Verdict
+from llamaindex_reaktly.registry.ingestion_queue import MAX_ATTEMPTS
 from llamaindex_reaktly.settings import Settings
 from llamaindex_reaktly.stores.embedded import EmbeddedStore
 from llamaindex_reaktly.stores.protocol import Replacement

@@ -205,7 +205,7 @@ def test_a_deleted_document_is_gone_at_once_with_no_worker_running(
     if progress in ("processing", "failed"):
         claims = queue.claim(limit=1, characters=1, lease_seconds=60)
         if progress == "failed":
-            from llamaindex_reaktly.registry.ingestion_queue import Verdict
+            from llamaindex_reaktly.registry.claims import Verdict
 
             queue.settle([Verdict(claims[0], error="bad")], {})
     if progress == "completed":

@@ -14,7 +14,7 @@ from llamaindex_reaktly.domain import (
 )
 from llamaindex_reaktly.registry import census
 from llamaindex_reaktly.registry.census import CensusTaker
-from llamaindex_reaktly.registry.ingestion_queue import Verdict
+from llamaindex_reaktly.registry.claims import Verdict
 from llamaindex_reaktly.registry.registry import Registry
 
 KEY = DocumentKey("kb", "integration:int", "a")
@@ -23,7 +23,7 @@ DOCUMENT = SourceDocument(KEY, SourceType.ARTICLE, "Title", "Some text.")
 
 def submit(registry: Registry, name: str, priority: Priority = Priority.NORMAL) -> None:
     document = replace(DOCUMENT, key=replace(KEY, external_id=name), priority=priority)
-    registry.documents.accept([(document, "j")])
+    registry.acceptance.accept([(document, "j")])
 
 
 def finish(registry: Registry, error: str | None = None) -> None:

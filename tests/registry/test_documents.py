@@ -19,8 +19,8 @@ from llamaindex_reaktly.domain import (
     SourceType,
 )
 from llamaindex_reaktly.errors import Conflict, InvalidRequest
-from llamaindex_reaktly.registry.documents import declared, own_hash
-from llamaindex_reaktly.registry.ingestion_queue import Verdict
+from llamaindex_reaktly.registry.acceptance import declared, own_hash
+from llamaindex_reaktly.registry.claims import Verdict
 from llamaindex_reaktly.registry.registry import Registry
 from llamaindex_reaktly.registry.schema import documents, payloads
 
@@ -29,7 +29,7 @@ DOCUMENT = SourceDocument(KEY, SourceType.ARTICLE, "Title", "Some text.")
 
 
 def accept(registry: Registry, *documents: SourceDocument) -> list[bool]:
-    receipts = registry.documents.accept([(d, f"int-{d.key.external_id}") for d in documents])
+    receipts = registry.acceptance.accept([(d, f"int-{d.key.external_id}") for d in documents])
     return [receipt.unchanged for receipt in receipts]
 
 
@@ -161,7 +161,7 @@ def test_a_receipts_version_is_that_of_the_row_also_where_a_batch_holds_a_docume
 ) -> None:
     accept(registry, DOCUMENT)
     batch = [(replace(DOCUMENT, content=text), "int-a") for text in ("B", "C")]
-    receipts = registry.documents.accept(batch)
+    receipts = registry.acceptance.accept(batch)
     status = registry.documents.status(KEY.document_id)
     assert status is not None
     assert [receipt.version for receipt in receipts] == [2, 3]
@@ -191,11 +191,11 @@ def test_versions_from_before_a_delete_stay_invisible_after_the_document_came_ba
 ) -> None:
     accept(registry, DOCUMENT)
     finish(registry)
-    assert registry.documents.visible_from([KEY.document_id]) == {KEY.document_id: 1}
+    assert registry.visibility.visible_from([KEY.document_id]) == {KEY.document_id: 1}
     registry.documents.bury([KEY.document_id])
-    assert registry.documents.visible_from([KEY.document_id]) == {}
+    assert registry.visibility.visible_from([KEY.document_id]) == {}
     accept(registry, DOCUMENT)
-    assert registry.documents.visible_from([KEY.document_id]) == {KEY.document_id: 2}
+    assert registry.visibility.visible_from([KEY.document_id]) == {KEY.document_id: 2}
 
 
 @pytest.mark.parametrize("registry_url", ["sqlite"], indirect=True)
@@ -297,7 +297,7 @@ def test_a_cursor_that_no_listing_gave_out_is_refused(registry: Registry, cursor
 
 def test_a_job_id_that_two_documents_share_finds_both(registry: Registry) -> None:
     keys = [DocumentKey("kb", "integration:a", "b-c"), DocumentKey("kb", "integration:a-b", "c")]
-    registry.documents.accept([(replace(DOCUMENT, key=key), "a-b-c") for key in keys])
+    registry.acceptance.accept([(replace(DOCUMENT, key=key), "a-b-c") for key in keys])
     found = registry.documents.by_job("a-b-c", None)
     assert {status.key for status in found} == set(keys)
     assert registry.documents.by_job("a-b-c", ["other"]) == []
@@ -331,7 +331,7 @@ def test_a_boundary_moved_between_two_parts_makes_another_key(a: str, b: str, c:
 def test_a_deleted_or_rebuilt_document_is_no_requests_any_more(registry: Registry) -> None:
     deleted = replace(DOCUMENT, key=replace(KEY, external_id="b"))
     origin = Origin("r-1", "00-" + "1" * 32 + "-" + "2" * 16 + "-01")
-    registry.documents.accept([(DOCUMENT, "j"), (deleted, "j")], origin)
+    registry.acceptance.accept([(DOCUMENT, "j"), (deleted, "j")], origin)
     assert registry.indexes.give_up("kb", epoch=0, reason="lost") == 2
     registry.documents.bury([deleted.key.document_id])
     with registry.database.read() as connection:
@@ -340,7 +340,7 @@ def test_a_deleted_or_rebuilt_document_is_no_requests_any_more(registry: Registr
 
 
 def test_a_retry_makes_the_document_the_retrying_requests(registry: Registry) -> None:
-    registry.documents.accept([(DOCUMENT, "j")], Origin("r-1"))
+    registry.acceptance.accept([(DOCUMENT, "j")], Origin("r-1"))
     claims = registry.queue.claim(limit=1, characters=1, lease_seconds=60)
     assert claims[0].origin == Origin("r-1")
     registry.queue.settle([Verdict(claims[0], error="bad")], {})

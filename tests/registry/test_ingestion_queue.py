@@ -15,7 +15,7 @@ from llamaindex_reaktly.domain import (
     SourceDocument,
     SourceType,
 )
-from llamaindex_reaktly.registry.ingestion_queue import Claim, Verdict
+from llamaindex_reaktly.registry.claims import Claim, Verdict
 from llamaindex_reaktly.registry.registry import Registry
 from llamaindex_reaktly.registry.schema import documents
 
@@ -27,7 +27,7 @@ def document(name: str, priority: Priority = Priority.NORMAL, content: str = "x"
 
 def accept(registry: Registry, *accepted: SourceDocument) -> None:
     for one in accepted:
-        registry.documents.accept([(one, one.key.external_id)])
+        registry.acceptance.accept([(one, one.key.external_id)])
 
 
 def claim(
@@ -73,7 +73,7 @@ def test_high_goes_before_none_and_none_before_low_each_by_age(registry: Registr
 
 def test_documents_of_one_batch_are_claimed_in_its_order(registry: Registry) -> None:
     batch = [document(str(number)) for number in range(30)]
-    registry.documents.accept([(one, one.key.external_id) for one in batch])
+    registry.acceptance.accept([(one, one.key.external_id) for one in batch])
     assert names(claim(registry)) == [one.key.external_id for one in batch]
 
 
@@ -278,7 +278,7 @@ def test_a_document_whose_row_is_damaged_fails_and_holds_up_no_other(
         SourceDocument(DocumentKey("kb", "s", name), SourceType.PAGE, name, "text")
         for name in ("good", "bad")
     )
-    registry.documents.accept([(bad, "j"), (good, "j")])
+    registry.acceptance.accept([(bad, "j"), (good, "j")])
     registry.database.write(
         lambda connection: connection.exec_driver_sql(
             f"{damage} WHERE document_id = '{bad.key.document_id}'"

@@ -10,7 +10,7 @@ import pytest
 import sqlalchemy as sa
 
 from llamaindex_reaktly.domain import DocumentKey, DocumentState, SourceDocument, SourceType
-from llamaindex_reaktly.registry.ingestion_queue import Verdict
+from llamaindex_reaktly.registry.claims import Verdict
 from llamaindex_reaktly.registry.registry import Registry
 from scripts.postgresql import PostgreSQL
 
@@ -43,17 +43,17 @@ def fill(connection: sa.Connection) -> None:
 
 def use(registry: Registry) -> None:
     """Everything that requests and workers do."""
-    documents, queue = registry.documents, registry.queue
+    acceptance, documents, queue = registry.acceptance, registry.documents, registry.queue
     batch = [(replace(DOCUMENT, key=replace(KEY, external_id=str(n))), "j") for n in range(20)]
     ids = [document.key.document_id for document, _ in batch]
-    documents.accept(batch)
-    documents.accept(batch)
+    acceptance.accept(batch)
+    acceptance.accept(batch)
     claims = queue.claim(limit=10, characters=10**6, lease_seconds=60, above_rank=5)
     queue.extend([claims[0].token], 60)
     queue.settle([Verdict(claim, 1) for claim in claims[:4]], {"a": 1})
     queue.settle([Verdict(claim, error="bad") for claim in claims[4:6]], {})
     queue.release(claims[6:])
-    documents.accept(batch[:2])
+    acceptance.accept(batch[:2])
     for state in DocumentState:
         documents.page(knowledge_base_ids=["kb1"], state=state, limit=5)
     first = documents.page(knowledge_base_ids=["kb1", "kb2"], limit=5)
@@ -61,7 +61,7 @@ def use(registry: Registry) -> None:
     documents.statuses(ids)
     documents.by_job("j", None)
     documents.fetch(ids[0])
-    documents.visible_from(ids)
+    registry.visibility.visible_from(ids)
     documents.retry([ids[4]])
     documents.bury(ids[:5])
     queue.unpurged()

@@ -12,8 +12,8 @@ import sqlalchemy as sa
 
 from llamaindex_reaktly.domain import DocumentKey, DocumentState, SourceDocument, SourceType
 from llamaindex_reaktly.errors import ReaktlyError, StorageFull, Unavailable
+from llamaindex_reaktly.registry.claims import Verdict
 from llamaindex_reaktly.registry.database import Database
-from llamaindex_reaktly.registry.ingestion_queue import Verdict
 from llamaindex_reaktly.registry.registry import Registry
 from scripts.postgresql import PostgreSQL
 
@@ -49,19 +49,19 @@ def test_a_server_that_is_away_is_unavailable_and_is_found_again_when_it_is_back
         closing(Registry(server.url(server.create_database()))) as registry,
         registry.database.bell("work").listen() as listener,
     ):
-        registry.documents.accept([(DOCUMENT, "a")])
+        registry.acceptance.accept([(DOCUMENT, "a")])
         assert listener.wait(5)
         server.kill()
         for attempt in (
-            lambda: registry.documents.accept([(replace(DOCUMENT, content="B"), "a")]),
+            lambda: registry.acceptance.accept([(replace(DOCUMENT, content="B"), "a")]),
             lambda: registry.documents.status(KEY.document_id),
-            lambda: registry.documents.visible_from([KEY.document_id]),
+            lambda: registry.visibility.visible_from([KEY.document_id]),
         ):
             with pytest.raises(Unavailable):
                 attempt()
         server.start()
-        assert registry.documents.visible_from([KEY.document_id]) == {KEY.document_id: 1}
-        registry.documents.accept([(replace(DOCUMENT, content="C"), "a")])
+        assert registry.visibility.visible_from([KEY.document_id]) == {KEY.document_id: 1}
+        registry.acceptance.accept([(replace(DOCUMENT, content="C"), "a")])
         status = registry.documents.status(KEY.document_id)
         assert status is not None
         assert (status.state, status.version) == (DocumentState.QUEUED, 2)
@@ -116,12 +116,14 @@ def test_several_processes_worth_of_writers_never_wait_for_each_other_in_a_circl
     over = time.monotonic() + 4
     with closing(Registry(postgresql_url)) as first:
         # Documents that are there already: new ones cannot be locked before they are.
-        first.documents.accept([(replace(DOCUMENT, key=key), "x") for key in keys])
+        first.acceptance.accept([(replace(DOCUMENT, key=key), "x") for key in keys])
 
     def push(registry: Registry, chance: random.Random) -> None:
         some = chance.sample(keys, 8)
         text = str(chance.random())
-        registry.documents.accept([(replace(DOCUMENT, key=key, content=text), "x") for key in some])
+        registry.acceptance.accept(
+            [(replace(DOCUMENT, key=key, content=text), "x") for key in some]
+        )
 
     def bury(registry: Registry, chance: random.Random) -> None:
         registry.documents.bury(chance.sample(ids, 5))

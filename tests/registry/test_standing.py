@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from llamaindex_reaktly.domain import DocumentKey, DocumentState, SourceDocument, SourceType
-from llamaindex_reaktly.registry.ingestion_queue import Verdict
+from llamaindex_reaktly.registry.claims import Verdict
 from llamaindex_reaktly.registry.registry import Registry
 
 KEY = DocumentKey("kb", "integration:int", "a")
@@ -24,7 +24,7 @@ def submit(registry: Registry, *names: str, knowledge_base_id: str = "kb") -> No
     registry.knowledge_bases.ensure(knowledge_base_id, embedder="minilm")
     for name in names:
         key = DocumentKey(knowledge_base_id, KEY.source, name)
-        registry.documents.accept([(replace(DOCUMENT, key=key), "j")])
+        registry.acceptance.accept([(replace(DOCUMENT, key=key), "j")])
 
 
 def finish(registry: Registry, error: str | None = None) -> str:

@@ -31,7 +31,7 @@ from llamaindex_reaktly.domain import (
 )
 from llamaindex_reaktly.embeddings.protocol import EmbedderIdentity, TextEmbedder
 from llamaindex_reaktly.knowledge_base import KnowledgeBase
-from llamaindex_reaktly.registry.ingestion_queue import Claim, Verdict
+from llamaindex_reaktly.registry.claims import Claim, Verdict
 from llamaindex_reaktly.registry.migrations import HEAD
 from llamaindex_reaktly.settings import Settings
 from llamaindex_reaktly.stores.protocol import IndexedDocument, IndexedNode, Replacement
