@@ -22,7 +22,7 @@ from types import TracebackType
 from typing import Self
 
 VERSION = "1.39.0"
-IMAGE = f"cr.weaviate.io/semitechnologies/weaviate:{VERSION}"
+IMAGE = f"semitechnologies/weaviate:{VERSION}"
 MODULE = f"github.com/weaviate/weaviate/cmd/weaviate-server@v{VERSION}"
 BINARY_VARIABLE = "REAKTLY_TEST_WEAVIATE"
 
