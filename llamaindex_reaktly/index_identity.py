@@ -1,8 +1,8 @@
 """Whether a registry and an index belong together.
 
 The registry says what is indexed; with another index behind it, documents would be said
-to be searchable that are not. So a registry remembers which index is its own: the
-Weaviate that all share, or the embedded one in a certain data directory.
+to be searchable that are not. So a registry remembers which index is its own: a Weaviate's
+collections of one prefix, or the embedded one in a certain data directory.
 """
 
 import contextlib
@@ -31,6 +31,11 @@ def require_own_index(registry: Registry, settings: Settings) -> None:
             f"REAKTLY_STORE: the documents of this registry are indexed in the "
             f"{known.partition(' ')[0]} store; set that, {_WAY_OUT}"
         )
+    if settings.store != _EMBEDDED:
+        raise ConfigurationError(
+            f"REAKTLY_WEAVIATE_PREFIX: the documents of this registry are indexed under "
+            f"{known.partition(' ')[2]!r}; set that, {_WAY_OUT}"
+        )
     if settings.database_url is None:
         # A registry that lies in the data directory itself was put there from a back-up.
         registry.properties.change(INDEX, ours)
@@ -49,7 +54,8 @@ def take_over(registry: Registry, settings: Settings) -> None:
 
 def _identity(settings: Settings) -> str:
     if settings.store != _EMBEDDED:
-        return settings.store
+        # Not its address: a server moves, and a load balancer comes before it.
+        return f"{settings.store} {settings.weaviate_prefix}"
     return f"{_EMBEDDED} {_directory_id(settings.data_dir)}"
 
 

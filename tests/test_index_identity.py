@@ -7,7 +7,7 @@ import pytest
 from pydantic import SecretStr
 
 from llamaindex_reaktly.errors import ConfigurationError
-from llamaindex_reaktly.index_identity import require_own_index
+from llamaindex_reaktly.index_identity import require_own_index, take_over
 from llamaindex_reaktly.knowledge_base import KnowledgeBase
 from llamaindex_reaktly.registry.properties import INDEX
 from llamaindex_reaktly.registry.registry import Registry
@@ -56,6 +56,23 @@ def test_a_registry_put_back_into_a_new_data_directory_is_taken(tmp_path: Path) 
 
 
 def test_another_kind_of_store_is_named(registry: Registry, tmp_path: Path) -> None:
-    registry.properties.settle(INDEX, "weaviate")
+    registry.properties.settle(INDEX, "weaviate Reaktly")
     with pytest.raises(ConfigurationError, match=r"^REAKTLY_STORE: .* indexed in the weaviate"):
         require_own_index(registry, settings(tmp_path))
+
+
+def test_another_prefix_on_weaviate_is_refused(registry: Registry, tmp_path: Path) -> None:
+    def on_weaviate(prefix: str) -> Settings:
+        return Settings(
+            data_dir=tmp_path,
+            store="weaviate",
+            weaviate_url="http://127.0.0.1:8080",
+            weaviate_prefix=prefix,
+        )
+
+    require_own_index(registry, on_weaviate("Docs"))
+    require_own_index(registry, on_weaviate("Docs"))
+    with pytest.raises(ConfigurationError, match=r"^REAKTLY_WEAVIATE_PREFIX: .* under 'Docs'"):
+        require_own_index(registry, on_weaviate("Other"))
+    take_over(registry, on_weaviate("Other"))
+    require_own_index(registry, on_weaviate("Other"))
