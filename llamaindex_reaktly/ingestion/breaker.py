@@ -11,9 +11,14 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from llamaindex_reaktly.errors import ConfigurationError, EmbedderMismatch, NotFound
+
 FIRST_PAUSE_SECONDS = 0.5
 # A try costs one document's parsing, and no embedding the second time.
 LONGEST_PAUSE_SECONDS = 5.0
+
+# Something is wrong with one knowledge base alone, and will be the next time: no pause helps.
+OF_ONE_BASE = (ConfigurationError, EmbedderMismatch, NotFound)
 
 
 @dataclass(slots=True)

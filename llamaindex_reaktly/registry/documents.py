@@ -24,11 +24,7 @@ from llamaindex_reaktly.domain import (
 )
 from llamaindex_reaktly.errors import Conflict, InvalidRequest, NotFound
 from llamaindex_reaktly.registry.database import Database
-from llamaindex_reaktly.registry.schema import (
-    UNFINISHED,
-    documents,
-    payloads,
-)
+from llamaindex_reaktly.registry.schema import UNFINISHED, documents, payloads
 
 # Bound parameters of one statement: SQLite's limit is 250,000, PostgreSQL's 65,535.
 IDS_PER_STATEMENT = 2_000
@@ -281,7 +277,7 @@ class Documents:
         settled = documents.c.state.in_([DocumentState.COMPLETED, DocumentState.FAILED])
         return self._requeue(document_ids, settled, NO_ORIGIN, indexed_version=None)
 
-    def indexed_states(self, knowledge_base_id: str) -> dict[str, "IndexedState"]:
+    def indexed_states(self, knowledge_base_id: str) -> dict[str, IndexedState]:
         """Of every document of a knowledge base, deleted ones too, what the index should hold."""
         with self._database.read() as connection:
             now = self._database.now(connection)
