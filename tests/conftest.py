@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import structlog
+from hypothesis import HealthCheck, settings
 from structlog.typing import EventDict
 
 # At the end of the path: an installed package is still found before the checkout.
@@ -15,6 +16,11 @@ sys.path.append(str(Path(__file__).parents[1]))
 from llamaindex_reaktly.registry.registry import Registry
 from scripts.postgresql import NotInstalled, PostgreSQL
 from scripts.weaviate_server import WeaviateMissing, WeaviateServer
+
+# What is slow here is mostly the machine, which others use too. Hypothesis judges that twice:
+# each example's time, and the time to think of one.
+settings.register_profile("untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("untimed")
 
 MIGRATED = "migrated"
 

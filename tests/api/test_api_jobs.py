@@ -73,7 +73,9 @@ async def test_any_external_id_is_found_again_by_its_job_id(
 
 
 @settings(
-    max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None
+    max_examples=30,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+    deadline=None,
 )
 @given(integration_id=IDS, external_id=IDS)
 async def test_ids_survive_the_way_through_url_and_body(

@@ -551,7 +551,9 @@ def filtered_store(
 
 
 @settings(
-    max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=150,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 @given(condition=FILTERS)
 def test_filters_agree_with_a_plain_evaluation(filtered_store: Store, condition: Filter) -> None:
