@@ -94,6 +94,18 @@ class DocumentKey:
         return "doc_" + "".join([_PAIRS[number >> shift & 1023] for shift in _SHIFTS])
 
 
+@dataclass(frozen=True, slots=True)
+class SecondName:
+    """Another name for a document inside its source, beside its external id.
+
+    A document has at most one. Sent with another external id, it moves its document there.
+    """
+
+    knowledge_base_id: str
+    source: str
+    name: str
+
+
 # Base32 (RFC 4648, in lower case) two characters at a time: each push of an unchanged
 # document pays for its id, and the standard library's encoder is the larger part of that.
 _BASE32 = "abcdefghijklmnopqrstuvwxyz234567"
@@ -142,6 +154,10 @@ class SourceDocument:
     client_hash: str | None = None
     priority: Priority = Priority.NORMAL
     force_refresh: bool = False
+    # Whether documents of its source may have second names, and so other external ids than
+    # the ones that they came with.
+    is_renamable: bool = False
+    second_name: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -35,7 +35,7 @@ BATCH_DOCUMENTS = 200
 BATCH_CHARACTERS = 4_000_000
 MAX_LINE_BYTES = 512 * 2**20
 
-Identifier = Field(min_length=1, max_length=256, pattern=r"^[^\x00-\x1f\x7f]+$")
+NO_CONTROLS = r"^[^\x00-\x1f\x7f]+$"
 
 
 class Header(BaseModel):
@@ -55,8 +55,9 @@ class Line(BaseModel):
 
     model_config = ConfigDict(extra="ignore", frozen=True)
 
-    source: str = Identifier
-    externalId: str = Identifier  # noqa: N815 - as it is in the file
+    source: str = Field(min_length=1, max_length=256, pattern=NO_CONTROLS)
+    externalId: str = Field(min_length=1, max_length=2048, pattern=NO_CONTROLS)  # noqa: N815 - as it is in the file
+    secondName: str | None = Field(default=None, min_length=1, max_length=256, pattern=NO_CONTROLS)  # noqa: N815
     version: int = Field(ge=1, lt=2**62)
     updatedAt: AwareDatetime  # noqa: N815
     sourceType: SourceType  # noqa: N815
@@ -87,6 +88,8 @@ class Line(BaseModel):
             attributes=self.attributes,
             client_hash=self.clientHash,
             priority=Priority[self.priority],
+            is_renamable=True,
+            second_name=self.secondName,
         )
         return Restored(document, job_id(key), self.version, self.updatedAt.timestamp())
 
@@ -148,6 +151,7 @@ def _line(stored: StoredContent) -> dict[str, object]:
         "documentId": status.document_id,
         "source": document.key.source,
         "externalId": document.key.external_id,
+        "secondName": document.second_name,
         "version": status.version,
         "updatedAt": status.updated_at,
         "sourceType": document.source_type,

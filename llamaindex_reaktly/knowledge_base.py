@@ -28,6 +28,7 @@ from llamaindex_reaktly.domain import (
     SearchMode,
     SearchRequest,
     SearchResult,
+    SecondName,
     SourceDocument,
     StoredContent,
 )
@@ -39,6 +40,7 @@ from llamaindex_reaktly.purging import Purger
 from llamaindex_reaktly.registry.acceptance import Restored
 from llamaindex_reaktly.registry.documents import DocumentPage
 from llamaindex_reaktly.registry.keys import ApiKey
+from llamaindex_reaktly.registry.knowledge_bases import Holding
 from llamaindex_reaktly.registry.registry import Registry
 from llamaindex_reaktly.retrieval.retriever import Retriever
 from llamaindex_reaktly.settings import Settings
@@ -157,22 +159,26 @@ class KnowledgeBase:
         self._require_disk()
         return self.registry.acceptance.restore(documents, overwrite=overwrite)
 
-    def delete(self, keys: Sequence[DocumentKey]) -> int:
-        """Delete documents; how many there were.
+    def delete(self, names: Sequence[DocumentKey | SecondName]) -> int:
+        """Delete documents, each by its key or its second name; how many there were.
 
         No search that starts after this returned finds them. Their text is removed from
         registry and index before it returns; by a worker soon after where the store is away
         or where deletes come so fast that wiping each by itself would block everything else.
         """
-        with span("delete", documents=len(keys)):
-            return self._delete(keys)
+        with span("delete", documents=len(names)):
+            return self._delete(names)
 
-    def _delete(self, keys: Sequence[DocumentKey]) -> int:
-        deleted = set(self.registry.documents.bury({key.document_id for key in keys}))
-        by_base: dict[str, set[str]] = {}
-        for key in keys:
-            if key.document_id in deleted:
-                by_base.setdefault(key.knowledge_base_id, set()).add(key.document_id)
+    def _delete(self, names: Sequence[DocumentKey | SecondName]) -> int:
+        wanted: dict[str, set[DocumentKey | SecondName]] = {}
+        for name in names:
+            wanted.setdefault(name.knowledge_base_id, set()).add(name)
+        by_base = {
+            base: set(ids)
+            for base, some in wanted.items()
+            if (ids := self.registry.documents.bury_named(some))
+        }
+        deleted = set().union(*by_base.values())
         if current_origin().request_id is not None:
             _log_deletion(deleted)
         self._purge(by_base)
@@ -311,6 +317,21 @@ class KnowledgeBase:
         """Whether somebody made that knowledge base."""
         return self.registry.knowledge_bases.find(knowledge_base_id) is not None
 
+    def holdings(self, source: str, ids: Collection[str] | None = None) -> list[Holding]:
+        """Every knowledge base, or those of `ids` that exist, with what it has of a source."""
+        return self.registry.knowledge_bases.holdings(source, ids)
+
+    def enter(self, knowledge_base_id: str, organisation: str, *, create: bool = False) -> None:
+        """Bind a knowledge base to the first organisation that names it.
+
+        Where it may be created, it is, if the settings let a document do so. Raises `NotFound`
+        for one that does not exist, and alike for one that is another organisation's.
+        """
+        if create:
+            self._require_knowledge_bases({knowledge_base_id})
+        if not self.registry.knowledge_bases.bind(knowledge_base_id, organisation):
+            raise _no_knowledge_base(knowledge_base_id)
+
     def delete_knowledge_base(self, knowledge_base_id: str) -> None:
         """Remove a knowledge base with everything in it; `NotFound` if there is none."""
         self.registry.knowledge_bases.delete(knowledge_base_id)
@@ -432,9 +453,13 @@ class KnowledgeBase:
     def _require_knowledge_bases(self, ids: set[str]) -> None:
         missing = ids - self.registry.knowledge_bases.existing(ids)
         if missing and not self.settings.auto_create_knowledge_bases:
-            raise NotFound(f"there is no knowledge base {min(missing)!r}")
+            raise _no_knowledge_base(min(missing))
         for knowledge_base_id in sorted(missing):
             self.registry.knowledge_bases.ensure(knowledge_base_id, embedder=self.settings.embedder)
+
+
+def _no_knowledge_base(knowledge_base_id: str) -> NotFound:
+    return NotFound(f"there is no knowledge base {knowledge_base_id!r}")
 
 
 def _log_acceptance(receipts: Sequence[Receipt]) -> None:

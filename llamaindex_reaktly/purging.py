@@ -10,8 +10,8 @@ import threading
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping
 
-from llamaindex_reaktly.registry.documents import slices
 from llamaindex_reaktly.registry.registry import Registry
+from llamaindex_reaktly.registry.slices import slices
 from llamaindex_reaktly.stores.protocol import Store
 
 # Rewriting may take this share of the time, so that a storm of deletes cannot keep the

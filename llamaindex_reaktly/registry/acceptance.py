@@ -22,9 +22,18 @@ from llamaindex_reaktly.domain import (
     Receipt,
     SourceDocument,
 )
-from llamaindex_reaktly.registry.database import Database
-from llamaindex_reaktly.registry.documents import slices
+from llamaindex_reaktly.registry.database import Database, Realm
+from llamaindex_reaktly.registry.documents import bury
+from llamaindex_reaktly.registry.names import (
+    Naming,
+    look_up,
+    name_id,
+    names_of,
+    realm_of,
+    second_name_of,
+)
 from llamaindex_reaktly.registry.schema import documents, payloads
+from llamaindex_reaktly.registry.slices import slices
 
 # Characters of a text that are digested in one go.
 _STRETCH = 256 * 1024
@@ -94,12 +103,19 @@ class Acceptance:
             for row in self._database.look_up(_KNOWN, ids=some)
         }
         hashes = _OwnHashes(batch)
+        wanted = [name for document, _ in batch if (name := second_name_of(document))]
+        named = look_up(self._database, wanted) if wanted else {}
         receipts = []
         for place, (document_id, (document, _)) in enumerate(zip(ids, batch, strict=True)):
             row = known.get(document_id)
-            if row is None or not _is_unchanged(document, row, hashes, place):
+            second = second_name_of(document)
+            if (
+                row is None
+                or not _is_unchanged(document, row, hashes, place)
+                or (second is not None and named.get(name_id(second)) != document_id)
+            ):
                 accepting = _Batch(batch, ids, hashes, origin)
-                return self._database.write_together(self._accept, accepting, ids)
+                return self._database.write_together(self._accept, accepting, ids, _realm(batch))
             receipts.append(Receipt(document_id, document.key, row.version, unchanged=True))
         # Most re-pushes change nothing: they have at most an outcome to record, and the
         # next time not even that.
@@ -117,14 +133,16 @@ class Acceptance:
         Its statements cost about the same for one document as for dozens.
         """
         now = self._database.now(connection)
-        known = _known(connection, {id_ for batch in batches for id_ in batch.ids})
+        naming = Naming(connection, (d for batch in batches for d, _ in batch.documents))
+        known = _known(connection, {id_ for batch in batches for id_ in batch.ids} | naming.ids)
         changed: dict[str, dict[str, object]] = {}
         payload: dict[str, dict[str, object]] = {}
         unchanged: dict[str, _Known] = {}
         answers = []
         for batch, ids, hashes, origin in batches:
             receipts: list[Receipt] = []
-            for place, (document_id, (document, job_id)) in enumerate(zip(ids, batch, strict=True)):
+            for place, (own_id, (document, job_id)) in enumerate(zip(ids, batch, strict=True)):
+                document_id = naming.place(document) if document.is_renamable else own_id
                 row = known.get(document_id)
                 if row is not None and _is_unchanged(document, row, hashes, place):
                     unchanged[document_id] = row
@@ -143,6 +161,7 @@ class Acceptance:
                     document.client_hash,
                     hashes[place],
                     None,
+                    document.key.external_id,
                 )
                 receipts.append(Receipt(document_id, document.key, version, unchanged=False))
             answers.append(receipts)
@@ -159,6 +178,10 @@ class Acceptance:
             row for row in unchanged.values() if _has_new_outcome(row) and row.id not in changed
         ]:
             _note_unchanged(connection, new)
+        naming.write()
+        if naming.displaced:
+            bury(connection, sorted(naming.displaced), now)
+            self._database.ring_on_commit("work")
         return answers
 
     def restore(
@@ -169,28 +192,33 @@ class Acceptance:
         None stands for a document that is newer here and stays, unless `overwrite`. A
         deleted one is no longer here, and comes back.
         """
-        ids = [restored.document.key.document_id for restored in batch]
+        pairs = [(restored.document, restored.job_id) for restored in batch]
 
         def update(connection: sa.Connection) -> list[Receipt | None]:
+            naming = Naming(connection, (document for document, _ in pairs))
+            # What each is a version of, as things are; the last one of a document counts.
+            ids = [naming.find(document) or document.key.document_id for document, _ in pairs]
             rows = connection.execute(
                 sa.select(documents.c.document_id, documents.c.updated_at).where(
                     documents.c.document_id.in_(ids), documents.c.state != DocumentState.DELETED
                 )
             )
             here = {row[0]: row[1] for row in rows}
-            wanted = [
-                restored
-                for document_id, restored in zip(ids, batch, strict=True)
+            places = [
+                place
+                for place, (document_id, restored) in enumerate(zip(ids, batch, strict=True))
                 # A microsecond is what the file keeps of a time.
                 if overwrite or here.get(document_id, 0.0) < restored.updated_at + 2e-6
             ]
-            pairs = [(restored.document, restored.job_id) for restored in wanted]
-            wanted_ids = [restored.document.key.document_id for restored in wanted]
-            accepting = _Batch(pairs, wanted_ids, _OwnHashes(pairs), NO_ORIGIN)
-            (receipts,) = self._accept(connection, [accepting])
-            by_id = {receipt.document_id: receipt for receipt in receipts}
-            for restored in wanted:
-                receipt = by_id[restored.document.key.document_id]
+            wanted = [pairs[place] for place in places]
+            own_ids = [document.key.document_id for document, _ in wanted]
+            (receipts,) = self._accept(
+                connection, [_Batch(wanted, own_ids, _OwnHashes(wanted), NO_ORIGIN)]
+            )
+            answers: list[Receipt | None] = [None] * len(batch)
+            for place, receipt in zip(places, receipts, strict=True):
+                answers[place] = receipt
+                restored = batch[place]
                 if not receipt.unchanged:
                     connection.execute(
                         sa.update(documents)
@@ -203,9 +231,16 @@ class Acceptance:
                             updated_at=restored.updated_at,
                         )
                     )
-            return [by_id.get(document_id) for document_id in ids]
+            return answers
 
-        return self._database.write(update, ids)
+        locks = [document.key.document_id for document, _ in pairs]
+        return self._database.write(update, locks, _realm(pairs))
+
+
+def _realm(batch: Sequence[tuple[SourceDocument, str]]) -> Realm | None:
+    return realm_of(
+        [name for document, _ in batch if document.is_renamable for name in names_of(document)]
+    )
 
 
 class _Known(NamedTuple):
@@ -215,6 +250,7 @@ class _Known(NamedTuple):
     client_hash: str | None
     own_hash: str | None
     last_outcome: str | None
+    external_id: str
 
 
 _KNOWN = sa.select(
@@ -224,6 +260,7 @@ _KNOWN = sa.select(
     documents.c.client_hash,
     documents.c.own_hash,
     documents.c.last_outcome,
+    documents.c.external_id,
 ).where(documents.c.document_id.in_(sa.bindparam("ids", expanding=True)))
 
 
@@ -291,6 +328,8 @@ class _Batch(NamedTuple):
 def _is_unchanged(document: SourceDocument, row: _Known, hashes: _OwnHashes, place: int) -> bool:
     if document.force_refresh or row.state in (DocumentState.FAILED, DocumentState.DELETED):
         return False
+    if document.key.external_id != row.external_id:  # it moves
+        return False
     if document.client_hash is not None and row.client_hash is not None:
         return document.client_hash == row.client_hash
     return hashes[place] == row.own_hash
@@ -334,7 +373,7 @@ def _row(
 
 # A new version starts its life in the queue afresh; what the index holds and what is
 # visible of it is no business of accepting.
-_KEPT_ON_CONFLICT = {"document_id", "knowledge_base_id", "source", "external_id", "visible_from"}
+_KEPT_ON_CONFLICT = {"document_id", "knowledge_base_id", "source", "visible_from"}
 _RESET_ON_CONFLICT = {"error": None, "finished_at": None}
 
 

@@ -4,6 +4,7 @@ SQLite and PostgreSQL run the same code; what differs between them is in this fi
 `engines` and in the doorbells.
 """
 
+import hashlib
 import queue
 import threading
 import time
@@ -12,7 +13,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, NamedTuple, TypeVar
 
 import sqlalchemy as sa
 import structlog
@@ -157,7 +158,12 @@ class Database:
             reader.autocommit = True
         return reader
 
-    def write(self, operation: Callable[[sa.Connection], T], locks: Collection[str] = ()) -> T:
+    def write(
+        self,
+        operation: Callable[[sa.Connection], T],
+        locks: Collection[str] = (),
+        realm: "Realm | None" = None,
+    ) -> T:
         """Run `operation` in a transaction shared with others that wait; durable on return.
 
         An operation that raises leaves nothing behind and does not touch the others. It may
@@ -165,26 +171,28 @@ class Database:
 
         `locks` are the ids of the documents that it changes or decides by. On PostgreSQL a
         group locks all of its own before anything else, in one order, and whatever it does
-        to other documents skips those that are locked: so groups never wait in a circle.
+        to other documents skips those that are locked: so groups never wait in a circle. Where
+        the documents are known by names that others may give away, a `realm` holds the names.
         """
 
         def apart(connection: sa.Connection, _: Sequence[None]) -> list[T]:
             return [operation(connection)]
 
-        return self.write_together(apart, None, locks)
+        return self.write_together(apart, None, locks, realm)
 
     def write_together(
         self,
         operation: Callable[[sa.Connection, Sequence[A]], Sequence[T]],
         argument: A,
         locks: Collection[str] = (),
+        realm: "Realm | None" = None,
     ) -> T:
         """Like `write`, for an operation that does what several callers ask for at once.
 
         It is given the arguments of all who wait with the same operation, and gives a result
         for each; where it raises, it is run for each apart.
         """
-        job: _Job[A, T] = _Job(operation, argument, locks)
+        job: _Job[A, T] = _Job(operation, argument, locks, realm)
         with self._gate:  # nothing may come behind the end, where nobody would take it
             if self._closed:
                 raise Unavailable("the registry is closed")
@@ -325,9 +333,8 @@ class Database:
             self.engine.connect().execution_options(writes=True) as connection,
             connection.begin(),
         ):
-            locks = {id_ for run in runs for job in run for id_ in job.locks}
-            if locks and not self.is_sqlite:
-                connection.execute(_LOCK, {"ids": list(locks)})
+            if not self.is_sqlite:
+                _lock(connection, [job for run in runs for job in run])
             for run in runs:
                 try:
                     answers = run[0].operation(connection, [job.argument for job in run])
@@ -394,7 +401,34 @@ _LOCK = sa.text(
     "SELECT document_id FROM documents WHERE document_id = ANY(:ids) ORDER BY document_id"
     " FOR UPDATE"
 )
+_HOLD = sa.text("SELECT pg_advisory_xact_lock(key) FROM unnest(CAST(:keys AS bigint[])) AS key")
 _NOTIFY = sa.text("SELECT pg_notify(:channel, '')")
+
+
+class Realm(NamedTuple):
+    """Names that mean documents: one transaction at a time decides by those of a place.
+
+    `documents` gives the ids of those that are meant, once nobody else can change it.
+    """
+
+    places: frozenset[str]
+    documents: Callable[[sa.Connection], Collection[str]]
+
+
+def _lock(connection: sa.Connection, jobs: Sequence["_AnyJob"]) -> None:
+    """Names before documents, and each in one order, so that nobody waits in a circle."""
+    locks = {id_ for job in jobs for id_ in job.locks}
+    realms = [job.realm for job in jobs if job.realm is not None]
+    if realms:
+        places = {place for realm in realms for place in realm.places}
+        keys = sorted(
+            int.from_bytes(hashlib.sha256(place.encode()).digest()[:8], "big", signed=True)
+            for place in places
+        )
+        connection.execute(_HOLD, {"keys": keys})
+        locks.update(id_ for realm in realms for id_ in realm.documents(connection))
+    if locks:
+        connection.execute(_LOCK, {"ids": list(locks)})
 
 
 def _padded(value: object) -> object:
@@ -412,10 +446,12 @@ class _Job(Generic[A, T]):
         operation: Callable[[sa.Connection, Sequence[A]], Sequence[T]],
         argument: A,
         locks: Collection[str],
+        realm: Realm | None,
     ) -> None:
         self.operation = operation
         self.argument = argument
         self.locks = locks
+        self.realm = realm
         self.future: Future[T] = Future()
 
     def fail(self, error: Exception) -> None:

@@ -3,7 +3,7 @@
 import base64
 import functools
 from collections.abc import Collection, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 import orjson
@@ -18,16 +18,22 @@ from llamaindex_reaktly.domain import (
     Origin,
     Outcome,
     Priority,
+    SecondName,
     SourceDocument,
     SourceType,
     StoredContent,
 )
 from llamaindex_reaktly.errors import Conflict, InvalidRequest, NotFound
 from llamaindex_reaktly.registry.database import Database
+from llamaindex_reaktly.registry.names import (
+    Name,
+    forget,
+    meant,
+    realm_of,
+    second_names,
+)
 from llamaindex_reaktly.registry.schema import UNFINISHED, documents, payloads
-
-# Bound parameters of one statement: SQLite's limit is 250,000, PostgreSQL's 65,535.
-IDS_PER_STATEMENT = 2_000
+from llamaindex_reaktly.registry.slices import IDS_PER_STATEMENT, slices
 
 _STATUS_COLUMNS = (
     documents.c.document_id,
@@ -112,7 +118,14 @@ class Documents:
                 )
                 .order_by(documents.c.document_id)
             ).mappings()
-            return [StoredContent(status_of(row), document_of(row, row)) for row in rows]
+            seconds = second_names(connection, document_ids)
+            return [
+                StoredContent(
+                    status_of(row),
+                    replace(document_of(row, row), second_name=seconds.get(row["document_id"])),
+                )
+                for row in rows
+            ]
 
     def bury(self, document_ids: Collection[str]) -> list[str]:
         """Turn documents into tombstones, their payload gone; the ids of those that existed.
@@ -120,43 +133,28 @@ class Documents:
         Many are buried in several transactions, so that others get their turn in between.
         """
 
-        def update(connection: sa.Connection, some: list[str]) -> list[str]:
-            now = self._database.now(connection)
-            rows = connection.execute(
-                sa.update(documents)
-                .where(
-                    documents.c.document_id.in_(some),
-                    documents.c.state != DocumentState.DELETED,
-                )
-                .values(
-                    state=DocumentState.DELETED,
-                    last_outcome=Outcome.DELETED,
-                    visible_from=documents.c.version + 1,
-                    updated_at=now,
-                    finished_at=now,
-                    purged=False,
-                    client_hash=None,
-                    own_hash=None,
-                    indexed_version=None,
-                    chunks=None,
-                    error=None,
-                    attempts=0,
-                    title="",
-                    url=None,
-                    characters=0,
-                    request_id=None,
-                    traceparent=None,
-                )
-                .returning(documents.c.document_id)
-            )
-            buried = list(rows.scalars())
-            connection.execute(sa.delete(payloads).where(payloads.c.document_id.in_(some)))
+        def update(connection: sa.Connection, some: Sequence[str]) -> list[str]:
             self._database.ring_on_commit("done")
-            return buried
+            return bury(connection, some, self._database.now(connection))
 
         buried: list[str] = []
         for some in slices(sorted(document_ids)):
             buried += self._database.write(functools.partial(update, some=some), some)
+        return buried
+
+    def bury_named(self, names: Collection[Name]) -> list[str]:
+        """As `bury`, by whatever each name means when its turn comes; the ids."""
+
+        def update(connection: sa.Connection, some: Sequence[Name]) -> list[str]:
+            self._database.ring_on_commit("done")
+            ids = sorted(set(meant(connection, some).values()))
+            return bury(connection, ids, self._database.now(connection))
+
+        buried: list[str] = []
+        for some in slices(names):
+            locks = [name.document_id for name in some if isinstance(name, DocumentKey)]
+            realm = realm_of([name for name in some if isinstance(name, SecondName)])
+            buried += self._database.write(functools.partial(update, some=some), locks, realm)
         return buried
 
     def status(self, document_id: str) -> DocumentStatus | None:
@@ -224,20 +222,7 @@ class Documents:
 
     def fetch(self, document_id: str) -> StoredContent | None:
         """A document as accepted; None if it is unknown or deleted."""
-        with self._database.read() as connection:
-            row = (
-                connection.execute(
-                    sa.select(documents, payloads.c.declared, payloads.c.content)
-                    .join(payloads, payloads.c.document_id == documents.c.document_id)
-                    .where(
-                        documents.c.document_id == document_id,
-                        documents.c.state != DocumentState.DELETED,
-                    )
-                )
-                .mappings()
-                .one_or_none()
-            )
-        return None if row is None else StoredContent(status_of(row), document_of(row, row))
+        return next(iter(self._contents([document_id])), None)
 
     def retry(self, document_ids: Collection[str], origin: Origin = NO_ORIGIN) -> int:
         """Put failed documents back into the queue; how many there were."""
@@ -312,7 +297,7 @@ class Documents:
         origin: Origin,
         **values: None,
     ) -> int:
-        def update(connection: sa.Connection, some: list[str]) -> int:
+        def update(connection: sa.Connection, some: Sequence[str]) -> int:
             self._database.ring_on_commit("work")
             return connection.execute(
                 sa.update(documents)
@@ -343,6 +328,41 @@ class Documents:
             query = query.where(documents.c.source == source)
         with self._database.read() as connection:
             return list(connection.execute(query).scalars())
+
+
+def bury(connection: sa.Connection, document_ids: Collection[str], now: float) -> list[str]:
+    """Turn documents into tombstones, nameless and without payload; those that existed."""
+    rows = connection.execute(
+        sa.update(documents)
+        .where(
+            documents.c.document_id.in_(document_ids),
+            documents.c.state != DocumentState.DELETED,
+        )
+        .values(
+            state=DocumentState.DELETED,
+            last_outcome=Outcome.DELETED,
+            visible_from=documents.c.version + 1,
+            updated_at=now,
+            finished_at=now,
+            purged=False,
+            client_hash=None,
+            own_hash=None,
+            indexed_version=None,
+            chunks=None,
+            error=None,
+            attempts=0,
+            title="",
+            url=None,
+            characters=0,
+            request_id=None,
+            traceparent=None,
+        )
+        .returning(documents.c.document_id)
+    )
+    buried = list(rows.scalars())
+    connection.execute(sa.delete(payloads).where(payloads.c.document_id.in_(document_ids)))
+    forget(connection, document_ids)
+    return buried
 
 
 def status_of(values: sa.RowMapping) -> DocumentStatus:
@@ -386,13 +406,6 @@ def document_of(values: sa.RowMapping, payload: sa.RowMapping) -> SourceDocument
         force_refresh=values["force_refresh"],
         priority=Priority(Priority.HIGH - values["queue_rank"]),
     )
-
-
-def slices(ids: Collection[str]) -> Iterable[list[str]]:
-    """Ids in the numbers that one statement, and one turn at a database, is good for."""
-    rest = list(ids)
-    for start in range(0, len(rest), IDS_PER_STATEMENT):
-        yield rest[start : start + IDS_PER_STATEMENT]
 
 
 def _places(

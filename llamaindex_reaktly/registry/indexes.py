@@ -12,8 +12,8 @@ import sqlalchemy as sa
 
 from llamaindex_reaktly.domain import DocumentState
 from llamaindex_reaktly.registry.database import Database
-from llamaindex_reaktly.registry.documents import IDS_PER_STATEMENT
 from llamaindex_reaktly.registry.schema import UNFINISHED, documents, indexes
+from llamaindex_reaktly.registry.slices import IDS_PER_STATEMENT
 from llamaindex_reaktly.stores.protocol import IndexMark
 
 

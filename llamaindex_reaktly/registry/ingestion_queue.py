@@ -17,13 +17,14 @@ import structlog
 from llamaindex_reaktly.domain import DocumentState, Origin, Outcome
 from llamaindex_reaktly.registry.claims import Claim, Verdict
 from llamaindex_reaktly.registry.database import Database
-from llamaindex_reaktly.registry.documents import document_of, slices
+from llamaindex_reaktly.registry.documents import document_of
 from llamaindex_reaktly.registry.schema import (
     UNPURGED,
     counters,
     documents,
     payloads,
 )
+from llamaindex_reaktly.registry.slices import slices
 from llamaindex_reaktly.registry.visibility import indexed_versions, next_tick, note_replaced
 from llamaindex_reaktly.settings import LONGEST_LEASE_SECONDS
 
@@ -403,7 +404,7 @@ class IngestionQueue:
         index, and then cleans up itself, saying by its `tokens` that it is done.
         """
 
-        def update(connection: sa.Connection, some: list[str]) -> None:
+        def update(connection: sa.Connection, some: Sequence[str]) -> None:
             now = self._database.now(connection)
             connection.execute(
                 sa.update(documents)

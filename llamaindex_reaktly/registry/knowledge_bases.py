@@ -8,10 +8,11 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from llamaindex_reaktly.domain import DocumentState
 from llamaindex_reaktly.embeddings.protocol import EmbedderIdentity
 from llamaindex_reaktly.errors import Conflict, EmbedderMismatch, NotFound
 from llamaindex_reaktly.registry.database import Database
-from llamaindex_reaktly.registry.documents import IDS_PER_STATEMENT
+from llamaindex_reaktly.registry.names import forget
 from llamaindex_reaktly.registry.schema import (
     documents,
     indexes,
@@ -19,6 +20,7 @@ from llamaindex_reaktly.registry.schema import (
     payloads,
     replaced_versions,
 )
+from llamaindex_reaktly.registry.slices import IDS_PER_STATEMENT
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +56,15 @@ class SourceCount:
     source: str
     state: str
     documents: int
+
+
+@dataclass(frozen=True, slots=True)
+class Holding:
+    """What a knowledge base has of a source: how many documents, and one of their urls."""
+
+    knowledge_base: KnowledgeBaseInfo
+    documents: int
+    url: str | None
 
 
 _BY_ID = sa.select(knowledge_bases).where(knowledge_bases.c.knowledge_base_id == sa.bindparam("id"))
@@ -100,6 +111,24 @@ class KnowledgeBases:
         if self.find(knowledge_base_id) is None:
             with contextlib.suppress(Conflict):  # somebody else was first, which is as good
                 self.create(knowledge_base_id, embedder=embedder)
+
+    def bind(self, knowledge_base_id: str, organisation: str) -> bool:
+        """Make it that organisation's unless it is one's already; whether it is that one's now."""
+
+        def update(connection: sa.Connection) -> bool:
+            one = knowledge_bases.c.knowledge_base_id == knowledge_base_id
+            connection.execute(
+                sa.update(knowledge_bases)
+                .where(one, knowledge_bases.c.organisation.is_(None))
+                .values(organisation=organisation)
+            )
+            owner = connection.execute(sa.select(knowledge_bases.c.organisation).where(one))
+            return owner.scalar_one_or_none() == organisation
+
+        info = self.find(knowledge_base_id)
+        if info is None or info.organisation is not None:
+            return info is not None and info.organisation == organisation
+        return self._database.write(update)
 
     def find(self, knowledge_base_id: str) -> KnowledgeBaseInfo | None:
         """The knowledge base of that id, or None."""
@@ -171,6 +200,7 @@ class KnowledgeBases:
             ids = list(connection.execute(some).scalars())
             connection.execute(sa.delete(payloads).where(payloads.c.document_id.in_(ids)))
             connection.execute(sa.delete(documents).where(documents.c.document_id.in_(ids)))
+            forget(connection, ids)
             if len(ids) == IDS_PER_STATEMENT:
                 return False
             connection.execute(
@@ -202,6 +232,29 @@ class KnowledgeBases:
                 .order_by(documents.c.source, documents.c.state)
             )
             return [SourceCount(*row) for row in rows]
+
+    def holdings(self, source: str, ids: Collection[str] | None = None) -> list[Holding]:
+        """Every knowledge base, or those of `ids` that exist, with what it has of a source."""
+        of_source = (
+            sa.select(
+                documents.c.knowledge_base_id,
+                sa.func.count().label("documents"),
+                sa.func.max(documents.c.url).label("url"),
+            )
+            .where(documents.c.source == source, documents.c.state != DocumentState.DELETED)
+            .group_by(documents.c.knowledge_base_id)
+        )
+        bases = sa.select(knowledge_bases).order_by(knowledge_bases.c.knowledge_base_id)
+        if ids is not None:
+            some = list(ids)
+            of_source = of_source.where(documents.c.knowledge_base_id.in_(some))
+            bases = bases.where(knowledge_bases.c.knowledge_base_id.in_(some))
+        with self._database.read() as connection:
+            held = {row[0]: row for row in connection.execute(of_source)}
+            return [
+                Holding(_info(row), *held.get(row["knowledge_base_id"], ("", 0, None))[1:])
+                for row in connection.execute(bases).mappings()
+            ]
 
 
 def _info(values: sa.RowMapping | Mapping[str, Any]) -> KnowledgeBaseInfo:

@@ -147,6 +147,19 @@ payloads = sa.Table(
     sa.Column("content", sa.Text, nullable=False),
 )
 
+# Names by which a document is found although its id does not follow from them: its second
+# name, and its external id where it has moved there. Only documents that are not deleted.
+names = sa.Table(
+    "names",
+    metadata,
+    # A digest of knowledge base, source, kind and name: an index holds no long texts.
+    sa.Column("name_id", _ID, primary_key=True),
+    sa.Column("document_id", _ID, nullable=False),
+    sa.Column("kind", sa.Text, nullable=False),
+    sa.Column("name", sa.Text, nullable=False),
+    sa.Index("ix_names_document_id", "document_id"),
+)
+
 # Workers that run now, and those that died without a word; for people and for alerts.
 workers = sa.Table(
     "workers",

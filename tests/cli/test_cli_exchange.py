@@ -28,6 +28,8 @@ def document(number: int, content: str = "Tie a bowline.", base: str = KB) -> So
         language="en",
         attributes={"price": 1.5, "nested": {"list": [1, None, True]}},
         client_hash=f"hash {number}",
+        is_renamable=True,
+        second_name=f"knot:{number}",
     )
 
 

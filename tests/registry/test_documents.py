@@ -367,7 +367,7 @@ def test_a_listing_is_in_the_order_of_bytes_whatever_the_databases_language(
 def test_a_source_of_more_documents_than_one_statement_takes_is_deleted_and_purged(
     registry: Registry, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("llamaindex_reaktly.registry.documents.IDS_PER_STATEMENT", 7)
+    monkeypatch.setattr("llamaindex_reaktly.registry.slices.IDS_PER_STATEMENT", 7)
     keys = [replace(KEY, external_id=str(number)) for number in range(20)]
     accept(registry, *(replace(DOCUMENT, key=key) for key in keys))
     ids = registry.documents.ids("kb", KEY.source)
