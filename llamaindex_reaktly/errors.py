@@ -4,11 +4,15 @@
     ├── InvalidRequest            400  the caller's words; names the field
     ├── Unauthenticated           401  no key, or one that is wrong, expired or revoked
     ├── QuotaExceeded             402  the knowledge base is full
-    ├── Forbidden                 403  a key without the scope or the knowledge base
+    ├── Forbidden                 403  a key without the scope
+    │   └── KnowledgeBaseOutOfReach    or without the knowledge base; some dialects say 404
     ├── NotFound                  404
+    │   ├── UnknownKnowledgeBase       nobody made it, or the caller may not know of it
+    │   └── UnknownModel               a name of a model that is not served
     ├── MethodNotAllowed          405
     ├── Conflict                  409
     ├── TooLarge                  413  names the limit
+    │   └── DocumentTooLarge           of one document
     ├── UnsupportedMediaType      415
     ├── RateLimited               429  carries the seconds to wait
     ├── InternalError             500  never with the cause's words
@@ -88,10 +92,29 @@ class Forbidden(ReaktlyError):
     error_code = ErrorCode.FORBIDDEN
 
 
+class KnowledgeBaseOutOfReach(Forbidden):
+    """The key does not reach the knowledge base, be it there or not."""
+
+    def __init__(self, knowledge_base_id: str) -> None:
+        super().__init__("this API key does not reach the knowledge base")
+        self.knowledge_base_id = knowledge_base_id
+
+
 class NotFound(ReaktlyError):
     """The thing does not exist, or the caller may not know that it does."""
 
     error_code = ErrorCode.NOT_FOUND
+
+
+class UnknownKnowledgeBase(NotFound):
+    """Nobody made the knowledge base, or the caller may not know that it is there."""
+
+    def __init__(self, knowledge_base_id: str) -> None:
+        super().__init__(f"there is no knowledge base {knowledge_base_id!r}")
+
+
+class UnknownModel(NotFound):
+    """The request names a model that is not served."""
 
 
 class MethodNotAllowed(ReaktlyError):
@@ -118,6 +141,10 @@ class TooLarge(ReaktlyError):
     """A documented limit on size or count is passed; the message names it."""
 
     error_code = ErrorCode.TOO_LARGE
+
+
+class DocumentTooLarge(TooLarge):
+    """One document's content is larger than a document may be."""
 
 
 class UnsupportedMediaType(ReaktlyError):

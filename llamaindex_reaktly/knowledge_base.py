@@ -34,7 +34,7 @@ from llamaindex_reaktly.domain import (
 )
 from llamaindex_reaktly.embeddings.catalogue import load_embedder
 from llamaindex_reaktly.embeddings.protocol import EmbedderIdentity, TextEmbedder
-from llamaindex_reaktly.errors import NotFound, ReaktlyError, StorageFull, Unavailable
+from llamaindex_reaktly.errors import ReaktlyError, StorageFull, Unavailable, UnknownKnowledgeBase
 from llamaindex_reaktly.measurements import Distribution, Histogram, distribution, split_stages
 from llamaindex_reaktly.purging import Purger
 from llamaindex_reaktly.registry.acceptance import Restored
@@ -133,7 +133,7 @@ class KnowledgeBase:
     def submit(self, documents: Sequence[SourceDocument]) -> list[Receipt]:
         """Accept documents; durable on return, searchable when a worker got to them.
 
-        Raises `NotFound` for a knowledge base that does not exist (unless the settings
+        Raises `UnknownKnowledgeBase` for one that does not exist (unless the settings
         let the first document create it), `StorageFull` when the disk is near its end.
         """
         started = time.perf_counter()
@@ -290,8 +290,8 @@ class KnowledgeBase:
     def search(self, request: SearchRequest) -> SearchResult:
         """The documents that best answer the request.
 
-        Raises `NotFound` for an unknown knowledge base, `ModelMissing` and
-        `EmbedderMismatch` when its vectors cannot be compared.
+        Raises `UnknownKnowledgeBase`; `ModelMissing` and `EmbedderMismatch` when its vectors
+        cannot be compared.
         """
         with span("search", mode=request.mode.value):
             info = self.registry.knowledge_bases.get(request.knowledge_base_id)
@@ -324,16 +324,17 @@ class KnowledgeBase:
     def enter(self, knowledge_base_id: str, organisation: str, *, create: bool = False) -> None:
         """Bind a knowledge base to the first organisation that names it.
 
-        Where it may be created, it is, if the settings let a document do so. Raises `NotFound`
-        for one that does not exist, and alike for one that is another organisation's.
+        Where it may be created, it is, if the settings let a document do so. Raises
+        `UnknownKnowledgeBase` for one that does not exist, and alike for one that is another
+        organisation's.
         """
         if create:
             self._require_knowledge_bases({knowledge_base_id})
         if not self.registry.knowledge_bases.bind(knowledge_base_id, organisation):
-            raise _no_knowledge_base(knowledge_base_id)
+            raise UnknownKnowledgeBase(knowledge_base_id)
 
     def delete_knowledge_base(self, knowledge_base_id: str) -> None:
-        """Remove a knowledge base with everything in it; `NotFound` if there is none."""
+        """Remove a knowledge base with everything in it; raises `UnknownKnowledgeBase`."""
         self.registry.knowledge_bases.delete(knowledge_base_id)
         self.store.drop(knowledge_base_id)
         self.registry.database.scrub()
@@ -453,13 +454,9 @@ class KnowledgeBase:
     def _require_knowledge_bases(self, ids: set[str]) -> None:
         missing = ids - self.registry.knowledge_bases.existing(ids)
         if missing and not self.settings.auto_create_knowledge_bases:
-            raise _no_knowledge_base(min(missing))
+            raise UnknownKnowledgeBase(min(missing))
         for knowledge_base_id in sorted(missing):
             self.registry.knowledge_bases.ensure(knowledge_base_id, embedder=self.settings.embedder)
-
-
-def _no_knowledge_base(knowledge_base_id: str) -> NotFound:
-    return NotFound(f"there is no knowledge base {knowledge_base_id!r}")
 
 
 def _log_acceptance(receipts: Sequence[Receipt]) -> None:

@@ -114,11 +114,21 @@ class Settings(BaseSettings):
     max_body_bytes: Annotated[int, Field(ge=1024)] = Field(
         default=32 * 1024 * 1024, description="Largest request body, after decompression."
     )
+    max_batch_body_bytes: Annotated[int, Field(ge=1024)] = Field(
+        default=112 * 1024 * 1024,
+        description="The same for Quant Search and AI SmartTalk, whose batches may be larger.",
+    )
+    max_document_bytes: Annotated[int, Field(ge=1024)] = Field(
+        default=1024 * 1024,
+        description="Largest content of one document in those two, in bytes of UTF-8.",
+    )
     max_bulk_items: Annotated[int, Field(ge=1)] = Field(
         default=10_000, description="Most items of one bulk request."
     )
-    rate_limit: str | None = Field(
-        default=None, description="Requests a key may make to an endpoint, such as `60/minute`."
+    rate_limit: Annotated[tuple[str, ...], NoDecode] = Field(
+        default=(),
+        description="Requests that a key may make to each endpoint, such as `60/minute`, or to "
+        "one, such as `search=60/minute`; `none` lifts a documented limit. Separated by commas.",
     )
     cors_origins: Annotated[tuple[str, ...], NoDecode] = Field(
         default=(), description="Origins that browsers may call from, separated by commas."
@@ -154,7 +164,7 @@ class Settings(BaseSettings):
             raise ValueError(f"there is no embedder {value!r}; use {', '.join(embedder_names())}")
         return value
 
-    @field_validator("cors_origins", "transformations", mode="before")
+    @field_validator("cors_origins", "rate_limit", "transformations", mode="before")
     @classmethod
     def _split_at_commas(cls, value: object) -> object:
         if isinstance(value, str):

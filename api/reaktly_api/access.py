@@ -5,11 +5,13 @@ from dataclasses import dataclass
 
 from starlette.datastructures import Headers
 
-from llamaindex_reaktly.errors import Forbidden, Unauthenticated
+from llamaindex_reaktly.errors import Forbidden, KnowledgeBaseOutOfReach, Unauthenticated
 from reaktly_api.facade import Facade, Key
 
 IMPORT = "iq:import"
 READ = "iq:read"
+CHAT = "iq:chat"
+ADMIN = "iq:admin"
 EVERY_KNOWLEDGE_BASE = "*"
 MAX_TOKEN_LENGTH = 512
 
@@ -48,9 +50,9 @@ class Caller:
         return reach is None or knowledge_base_id in reach
 
     def require_reach(self, knowledge_base_id: str) -> None:
-        """Raise `Forbidden` unless the key reaches this knowledge base."""
+        """Raise `KnowledgeBaseOutOfReach` unless the key reaches this knowledge base."""
         if not self.reaches(knowledge_base_id):
-            raise Forbidden("this API key does not reach the knowledge base")
+            raise KnowledgeBaseOutOfReach(knowledge_base_id)
 
     def require_scope(self, scopes: frozenset[str]) -> None:
         """Raise `Forbidden` unless the key has one of `scopes`."""

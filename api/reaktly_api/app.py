@@ -21,6 +21,7 @@ from llamaindex_reaktly.errors import (
     ReaktlyError,
 )
 from reaktly_api import docs_page, openapi
+from reaktly_api.dialects import dialect_of
 from reaktly_api.facade import Facade
 from reaktly_api.http_metrics import HttpMetrics
 from reaktly_api.middleware.body_limit import BodyLimitMiddleware
@@ -75,7 +76,9 @@ def create_app(
         *service_operations(metrics, document, page),
     )
     routes: list[BaseRoute] = [
-        Route(o.path, Endpoint(o, house), methods=[o.method], name=o.name) for o in operations
+        Route(path, Endpoint(o, house), methods=[o.method], name=o.name)
+        for o in operations
+        for path in (o.path, *o.aliases)
     ]
 
     @asynccontextmanager
@@ -112,8 +115,12 @@ def _middleware(settings: ApiSettings, metrics: HttpMetrics) -> list[Middleware]
         *(cors if settings.cors_origins else ()),
         Middleware(ObservationMiddleware, metrics=metrics),
         Middleware(ErrorMiddleware),
-        Middleware(BodyLimitMiddleware, max_bytes=settings.max_body_bytes),
+        Middleware(BodyLimitMiddleware, max_bytes=functools.partial(_body_limit, settings)),
     ]
+
+
+def _body_limit(settings: ApiSettings, path: str) -> int:
+    return dialect_of(path).max_body_bytes(settings)
 
 
 def _answer_router(routes: Sequence[BaseRoute], request: Request, error: Exception) -> Response:

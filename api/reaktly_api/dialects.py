@@ -1,81 +1,86 @@
-"""Errors on the wire: one tree, one table of statuses, one renderer a dialect.
+"""The four dialects: whose a path is, and what differs between them outside their handlers.
 
-A path's prefix chooses the dialect, for paths that do not exist too. A dialect adds a
-line to `RENDERERS` and nothing else.
+A path's prefix chooses the dialect, for paths that do not exist too.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-
-from typing_extensions import TypedDict  # pydantic needs this one before 3.12
+from dataclasses import dataclass
 
 from llamaindex_reaktly.errors import (
-    Conflict,
     ErrorCode,
-    InvalidRequest,
+    KnowledgeBaseOutOfReach,
     MethodNotAllowed,
     RateLimited,
     ReaktlyError,
-    Unavailable,
+    UnknownKnowledgeBase,
 )
+from reaktly_api import envelopes
 from reaktly_api.rate_limits import LimitReached
-
-Envelope = dict[str, object]
-Renderer = Callable[[ReaktlyError], Envelope]
+from reaktly_api.settings import ApiSettings
 
 
-class RefusedItem(TypedDict):
-    """One item of a batch that was not accepted, and why."""
+@dataclass(frozen=True, slots=True)
+class Dialect:
+    """A vendor's way of speaking to us."""
 
-    index: int
-    externalId: str | None
-    message: str
+    name: str
+    prefixes: Sequence[str]
+    render: Callable[[ReaktlyError], Mapping[str, object]]
+    envelope: type
+    """What `render` gives, for the documentation."""
+    max_body_bytes: Callable[[ApiSettings], int]
+    conceals_reach: bool = False
+    """Whether a knowledge base out of reach answers as one that nobody made."""
 
-
-class EveryItemRefused(InvalidRequest):
-    """Nothing of a batch was accepted; carries the reason of each item."""
-
-    def __init__(self, refused: Sequence[RefusedItem]) -> None:
-        super().__init__("items: every item was refused", field="items")
-        self.refused = refused
-
-
-class NotReady(Unavailable):
-    """A part that is needed is away; carries the state of each part."""
-
-    def __init__(self, parts: Mapping[str, str], ailing: Sequence[str]) -> None:
-        super().__init__("not ready: " + "; ".join(f"{p}: {parts[p]}" for p in ailing))
-        self.parts = parts
+    def worded(self, error: ReaktlyError) -> ReaktlyError:
+        """The error that this dialect answers with."""
+        if self.conceals_reach and isinstance(error, KnowledgeBaseOutOfReach):
+            return UnknownKnowledgeBase(error.knowledge_base_id)
+        return error
 
 
-def reaktly_envelope(error: ReaktlyError) -> Envelope:
-    """`{"statusCode", "message", "error"}`, with what the error knows beside."""
-    code = error.error_code
-    envelope: Envelope = {
-        "statusCode": code.status,
-        "message": error.message,
-        "error": code.phrase,
-    }
-    if isinstance(error, InvalidRequest):
-        envelope["field"] = error.field
-    if isinstance(error, EveryItemRefused):
-        envelope["errors"] = error.refused
-    elif isinstance(error, NotReady):
-        envelope["parts"] = error.parts
-    elif isinstance(error, Conflict) and error.candidates:
-        envelope["candidates"] = error.candidates
-    return envelope
+def _body(settings: ApiSettings) -> int:
+    return settings.max_body_bytes
 
 
-# First prefix that fits wins; the empty one, Reaktly's, comes last.
-RENDERERS: Sequence[tuple[str, Renderer]] = (("", reaktly_envelope),)
+def _batch_body(settings: ApiSettings) -> int:
+    return settings.max_batch_body_bytes
 
 
-def renderer_for(path: str) -> Renderer:
-    """The renderer of the dialect that `path` belongs to."""
-    for prefix, renderer in RENDERERS:
-        if not prefix or path == prefix or path.startswith(prefix + "/"):
-            return renderer
-    return reaktly_envelope
+REAKTLY = Dialect("reaktly", ("",), envelopes.reaktly, envelopes.ReaktlyEnvelope, _body)
+QUANT = Dialect(
+    "quant",
+    # The vendor's Drupal client is given a base that ends in /api.
+    tuple(
+        f"{base}{family}"
+        for base in ("", "/api")
+        for family in ("/organisations", "/sites", "/public")
+    ),
+    envelopes.quant,
+    envelopes.QuantEnvelope,
+    _batch_body,
+    conceals_reach=True,
+)
+SMARTTALK = Dialect(
+    "smarttalk",
+    ("/v1/documents", "/v1/chat/query"),
+    envelopes.smarttalk,
+    envelopes.SmartTalkEnvelope,
+    _batch_body,
+    conceals_reach=True,
+)
+INKEEP = Dialect("inkeep", ("/v1",), envelopes.inkeep, envelopes.InkeepEnvelope, _body)
+# The first with a prefix that fits wins; Reaktly's, which is empty, fits the rest.
+DIALECTS = (QUANT, SMARTTALK, INKEEP, REAKTLY)
+
+
+def dialect_of(path: str) -> Dialect:
+    """The dialect that `path` belongs to, whether there is something at it or not."""
+    for dialect in DIALECTS:
+        for prefix in dialect.prefixes:
+            if not prefix or path == prefix or path.startswith(prefix + "/"):
+                return dialect
+    return REAKTLY
 
 
 def error_headers(error: ReaktlyError) -> list[tuple[str, str]]:

@@ -14,8 +14,9 @@ from pydantic import TypeAdapter
 from pydantic.json_schema import GenerateJsonSchema
 
 from llamaindex_reaktly.errors import ErrorCode
+from reaktly_api.dialects import DIALECTS, dialect_of
 from reaktly_api.operations import JSON_TYPE, Operation
-from reaktly_api.reaktly.answers import ErrorEnvelope
+from reaktly_api.rate_limits import UNLIMITED
 
 REFERENCE = "#/components/schemas/{model}"
 Json = dict[str, Any]
@@ -85,7 +86,9 @@ class _Models:
 
 
 def _models(operations: Sequence[Operation]) -> _Models:
-    modes: dict[type, Literal["validation", "serialization"]] = {ErrorEnvelope: "serialization"}
+    modes: dict[type, Literal["validation", "serialization"]] = dict.fromkeys(
+        (dialect.envelope for dialect in DIALECTS), "serialization"
+    )
     for operation in operations:
         if operation.answer is not None:
             modes[operation.answer] = "serialization"
@@ -139,6 +142,12 @@ def _operation(operation: Operation, models: _Models) -> Json:
         described["security"] = [{"apiKey": []}, {"bearer": []}]
         scopes = " or ".join(f"`{scope}`" for scope in sorted(operation.scopes))
         described["description"] += f"\n\nScope: {scopes}."
+    if operation.rate_limit != UNLIMITED:
+        described["description"] += f" Limit of a key: {operation.rate_limit} unless set."
+    if operation.aliases:
+        aliases = ", ".join(f"`{alias}`" for alias in operation.aliases)
+        aliases = _PARAMETER.sub(r"{\1}", aliases)
+        described["description"] += f"\n\nAlso at {aliases}."
     return described
 
 
@@ -168,6 +177,8 @@ def _responses(operation: Operation, models: _Models) -> Json:
         responses[str(status)] = {
             "description": _PHRASES[status],
             "headers": headers,
-            "content": {JSON_TYPE: {"schema": models.reference(ErrorEnvelope)}},
+            "content": {
+                JSON_TYPE: {"schema": models.reference(dialect_of(operation.path).envelope)}
+            },
         }
     return responses

@@ -23,7 +23,7 @@ from reaktly_api.access import Caller, authenticate, presented_token
 from reaktly_api.facade import Facade
 from reaktly_api.json_bodies import decode_object, gathered, require_json
 from reaktly_api.patterns import SENTENCES
-from reaktly_api.rate_limits import Allowance, RateLimiter
+from reaktly_api.rate_limits import UNLIMITED, Allowance, RateLimiter
 from reaktly_api.settings import ApiSettings
 from reaktly_api.threads import Threads
 
@@ -51,11 +51,13 @@ class Reply:
 class Wait:
     """An answer that may come later: when these documents are settled, or the time is over.
 
-    `finish` gets the statuses, or nothing when nobody had time to wait.
+    `finish` gets the statuses, or nothing when nobody had time to wait. `seconds` is the
+    longest wait, as the settings say without it.
     """
 
     document_ids: Sequence[str]
     finish: Callable[[Sequence[DocumentStatus]], Mapping[str, object]]
+    seconds: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,6 +139,10 @@ class Operation:
     query: type[BaseModel] | None = None
     examples: Sequence[Example] = ()
     errors: Sequence[int] = ()
+    aliases: Sequence[str] = ()
+    """Other paths to the same; they share its name, and so its rate limit."""
+    rate_limit: str = UNLIMITED
+    """What a key may do where nobody set anything, such as `60/minute`."""
     media_type: str = JSON_TYPE
     status: int = 200
     on_loop: bool = False
@@ -234,7 +240,9 @@ class Endpoint:
         if token is not None:
             if call.recognised is None:
                 self._admit(call, token)
-            allowance = self._house.limiter.charge(call.caller.key, self._operation.name)
+            allowance = self._house.limiter.charge(
+                call.caller.key, self._operation.name, self._operation.rate_limit
+            )
         result = self._operation.run(call)
         if isinstance(result, Wait):
             return result, allowance
@@ -249,11 +257,10 @@ class Endpoint:
         if isinstance(result, Reply):
             return result
         waiting = result
+        seconds = waiting.seconds or self._house.settings.max_wait_seconds
 
         def wait() -> Sequence[DocumentStatus]:
-            return self._house.knowledge_base.wait_until_settled(
-                waiting.document_ids, self._house.settings.max_wait_seconds
-            )
+            return self._house.knowledge_base.wait_until_settled(waiting.document_ids, seconds)
 
         statuses = await self._house.threads.wait(wait)
         return self._answer(waiting.finish(statuses or ()), allowance)

@@ -16,6 +16,31 @@ if TYPE_CHECKING:
     from limits.strategies import MovingWindowRateLimiter
 
 ANY_OPERATION = "*"
+UNLIMITED = "none"
+
+
+@functools.lru_cache(maxsize=1024)
+def parse_limit(rule: str) -> "RateLimitItem | None":
+    """A limit such as `60/minute`; None for `none`. Raises `ValueError` for anything else."""
+    if rule == UNLIMITED:
+        return None
+    import limits  # 0.2 s of import that a server without limits does not pay
+
+    return limits.parse(rule)
+
+
+def read_rule(text: str) -> tuple[str, str]:
+    """Operation and limit of `search=60/minute`; `60/minute` is for every operation.
+
+    Raises `ValueError` that says what is wrong.
+    """
+    operation, _, rule = text.rpartition("=")
+    try:
+        parse_limit(rule)
+    except ValueError:
+        msg = f"{rule!r} is not a limit such as 60/minute, nor {UNLIMITED}"
+        raise ValueError(msg) from None
+    return operation or ANY_OPERATION, rule
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,17 +72,11 @@ class LimitReached(RateLimited):
         self.allowance = allowance
 
 
-@functools.lru_cache(maxsize=1024)
-def _parse(rule: str) -> "RateLimitItem":
-    import limits  # 0.2 s of import that a server without limits does not pay
-
-    return limits.parse(rule)
-
-
 class RateLimiter:
     """Counts requests in a moving window, only where a limit is set.
 
-    A key's own limit for the operation wins, then its `*`, then the operator's.
+    A key's own limit for the operation wins, then its `*`, then the operator's two, then
+    what the operation's documentation says.
     """
 
     def __init__(self, defaults: Mapping[str, str]) -> None:
@@ -65,12 +84,15 @@ class RateLimiter:
         self._lock = threading.Lock()
         self._window: MovingWindowRateLimiter | None = None
 
-    def charge(self, key: Key, operation: str) -> Allowance | None:
+    def charge(self, key: Key, operation: str, documented: str = UNLIMITED) -> Allowance | None:
         """Count one request; None where nothing is limited. Raises `LimitReached`."""
-        rule = self._rule(key.rate_limits, operation) or self._rule(self._defaults, operation)
-        if rule is None:
+        item = parse_limit(
+            self._rule(key.rate_limits, operation)
+            or self._rule(self._defaults, operation)
+            or documented
+        )
+        if item is None:
             return None
-        item = _parse(rule)
         window = self._open_window()
         allowed = window.hit(item, key.key_id, operation)
         reset_at, remaining = window.get_window_stats(item, key.key_id, operation)

@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from typing_extensions import TypedDict  # pydantic needs this one before 3.12
 
 from llamaindex_reaktly.errors import Unauthenticated
-from reaktly_api.dialects import NotReady
+from reaktly_api.envelopes import NotReady
 from reaktly_api.http_metrics import HttpMetrics
 from reaktly_api.operations import Call, Operation, Reply
 

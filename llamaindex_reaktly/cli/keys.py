@@ -14,7 +14,6 @@ if TYPE_CHECKING:
 
 app = typer.Typer(help="API keys: create, list, show, revoke.", no_args_is_help=True)
 
-EVERY_OPERATION = "*"
 KeyId = Annotated[str, typer.Argument(metavar="ID", help="Id of the key, as listed.")]
 
 
@@ -137,21 +136,12 @@ def revoke(key_id: KeyId, as_json: AsJson = False) -> None:
 
 
 def _read_rate_limits(options: list[str]) -> dict[str, str]:
-    if not options:
-        return {}
-    import limits
+    from reaktly_api.rate_limits import read_rule
 
-    read: dict[str, str] = {}
-    for option in options:
-        operation, equals, limit = option.rpartition("=")
-        try:
-            limits.parse(limit)
-        except ValueError:
-            raise typer.BadParameter(
-                f"{limit!r} is not a limit such as 60/minute", param_hint="--rate-limit"
-            ) from None
-        read[operation if equals else EVERY_OPERATION] = limit
-    return read
+    try:
+        return dict(map(read_rule, options))
+    except ValueError as error:
+        raise typer.BadParameter(str(error), param_hint="--rate-limit") from None
 
 
 def _state(key: "ApiKey") -> str:

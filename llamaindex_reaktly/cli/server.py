@@ -151,21 +151,22 @@ def address_of(listener: socket.socket) -> str:
 
 def api_settings(settings: "Settings") -> "ApiSettings":
     """The part of the settings that the API is given."""
-    from pydantic import ValidationError
-
+    from reaktly_api.rate_limits import read_rule
     from reaktly_api.settings import ApiSettings
 
     try:
-        return ApiSettings(
-            max_body_bytes=settings.max_body_bytes,
-            max_bulk_items=settings.max_bulk_items,
-            cors_origins=settings.cors_origins,
-            metrics_token=settings.metrics_token,
-            rate_limits={} if settings.rate_limit is None else {"*": settings.rate_limit},
-        )
-    except ValidationError as error:
-        reason = error.errors(include_url=False)[0]["msg"].removeprefix("Value error, ")
-        raise ConfigurationError(f"REAKTLY_RATE_LIMIT: {reason}") from None
+        rate_limits = dict(map(read_rule, settings.rate_limit))
+    except ValueError as error:
+        raise ConfigurationError(f"REAKTLY_RATE_LIMIT: {error}") from None
+    return ApiSettings(
+        max_body_bytes=settings.max_body_bytes,
+        max_batch_body_bytes=settings.max_batch_body_bytes,
+        max_document_bytes=settings.max_document_bytes,
+        max_bulk_items=settings.max_bulk_items,
+        cors_origins=settings.cors_origins,
+        metrics_token=settings.metrics_token,
+        rate_limits=rate_limits,
+    )
 
 
 def _server(

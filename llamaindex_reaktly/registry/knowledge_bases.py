@@ -10,7 +10,7 @@ import sqlalchemy as sa
 
 from llamaindex_reaktly.domain import DocumentState
 from llamaindex_reaktly.embeddings.protocol import EmbedderIdentity
-from llamaindex_reaktly.errors import Conflict, EmbedderMismatch, NotFound
+from llamaindex_reaktly.errors import Conflict, EmbedderMismatch, UnknownKnowledgeBase
 from llamaindex_reaktly.registry.database import Database
 from llamaindex_reaktly.registry.names import forget
 from llamaindex_reaktly.registry.schema import (
@@ -137,10 +137,10 @@ class KnowledgeBases:
         return _info(dict(zip(columns, rows[0], strict=True))) if rows else None
 
     def get(self, knowledge_base_id: str) -> KnowledgeBaseInfo:
-        """The knowledge base of that id; `NotFound` if there is none."""
+        """The knowledge base of that id; `UnknownKnowledgeBase` if there is none."""
         info = self.find(knowledge_base_id)
         if info is None:
-            raise NotFound(f"there is no knowledge base {knowledge_base_id!r}")
+            raise UnknownKnowledgeBase(knowledge_base_id)
         return info
 
     def all(self) -> list[KnowledgeBaseInfo]:
@@ -183,7 +183,7 @@ class KnowledgeBases:
         )
 
     def delete(self, knowledge_base_id: str) -> None:
-        """Remove the knowledge base with all its rows; `NotFound` if there is none.
+        """Remove the knowledge base with all its rows; `UnknownKnowledgeBase` if there is none.
 
         The rows go in several transactions, so that others get their turn in between, and
         the knowledge base itself with the last of them.

@@ -1,21 +1,53 @@
+import json
 from collections.abc import Callable
 from typing import Any
 
 import httpx
 import pytest
 import structlog
+from pydantic import TypeAdapter
 from starlette.responses import PlainTextResponse
 from starlette.routing import Mount
 
 from llamaindex_reaktly import errors
 from llamaindex_reaktly.knowledge_base import KnowledgeBase
-from reaktly_api import dialects
-from reaktly_api.dialects import EveryItemRefused, error_headers, reaktly_envelope, renderer_for
+from reaktly_api.dialects import INKEEP as INKEEP_DIALECT
+from reaktly_api.dialects import QUANT, REAKTLY, Dialect, dialect_of, error_headers
+from reaktly_api.dialects import SMARTTALK as SMARTTALK_DIALECT
+from reaktly_api.envelopes import EveryItemRefused
 from reaktly_api.rate_limits import Allowance, LimitReached
 
 EXAMPLES: dict[type[errors.ReaktlyError], errors.ReaktlyError] = {
     errors.InvalidRequest: errors.InvalidRequest("wrong", field="data.title"),
     errors.RateLimited: errors.RateLimited("slow down", retry_after=7),
+}
+# Code and status as AI SmartTalk's clients see them; where it has no code, one in its manner.
+SMARTTALK = {
+    errors.Unauthenticated: ("INVALID_TOKEN", 401),
+    errors.Forbidden: ("INVALID_TOKEN", 403),
+    errors.UnknownKnowledgeBase: ("INVALID_MODEL_ID", 404),
+    errors.KnowledgeBaseOutOfReach: ("INVALID_MODEL_ID", 404),
+    errors.RateLimited: ("RATE_LIMITED", 429),
+    errors.InvalidRequest: ("INVALID_REQUEST", 400),
+    errors.DocumentTooLarge: ("DOCUMENT_TOO_LARGE", 413),
+    errors.QuotaExceeded: ("QUOTA_EXCEEDED", 402),
+    errors.NotFound: ("INVALID_REQUEST", 404),
+    errors.MethodNotAllowed: ("INVALID_REQUEST", 405),
+    errors.UnsupportedMediaType: ("INVALID_REQUEST", 415),
+    errors.InternalError: ("INTERNAL_ERROR", 500),
+    errors.Unavailable: ("SERVICE_UNAVAILABLE", 503),
+    errors.StorageFull: ("STORAGE_FULL", 507),
+}
+# Type, param and code as OpenAI's SDKs see them.
+INKEEP = {
+    errors.Unauthenticated: ("invalid_request_error", None, "invalid_api_key"),
+    errors.UnknownModel: ("invalid_request_error", "model", "model_not_found"),
+    errors.RateLimited: ("requests", None, "rate_limit_exceeded"),
+    errors.QuotaExceeded: ("insufficient_quota", None, "insufficient_quota"),
+    errors.InvalidRequest: ("invalid_request_error", "data.title", "invalid_request"),
+    errors.NotFound: ("invalid_request_error", None, "unknown_url"),
+    errors.InternalError: ("server_error", None, "internal"),
+    errors.Unavailable: ("server_error", None, "unavailable"),
 }
 
 
@@ -34,23 +66,66 @@ def kinds() -> list[type[errors.ReaktlyError]]:
     return sorted((k for k in every if k.__module__ == errors.__name__), key=lambda k: k.__name__)
 
 
+def example(kind: type[errors.ReaktlyError]) -> errors.ReaktlyError:
+    return EXAMPLES.get(kind) or kind("a sentence")
+
+
+def said(dialect: Dialect, error: errors.ReaktlyError) -> dict[str, Any]:
+    worded = dialect.worded(error)
+    envelope: dict[str, Any] = json.loads(json.dumps(dialect.render(worded)))
+    TypeAdapter(dialect.envelope).validate_python(envelope)
+    return envelope
+
+
 @pytest.mark.parametrize("kind", kinds())
-def test_every_error_of_the_tree_has_an_envelope(kind: type[errors.ReaktlyError]) -> None:
-    error = EXAMPLES.get(kind) or kind("a sentence")
-    envelope = reaktly_envelope(error)
-    assert envelope["statusCode"] == kind.error_code.status
-    assert envelope["message"] == error.message
-    assert envelope["error"] == kind.error_code.phrase
+def test_every_error_of_the_tree_has_each_dialects_envelope(
+    kind: type[errors.ReaktlyError],
+) -> None:
+    error = example(kind)
+    code = error.error_code
+    reaktly = said(REAKTLY, error)
+    assert reaktly["statusCode"] == code.status
+    assert reaktly["message"] == error.message
+    assert reaktly["error"] == code.phrase
+
+    concealed = SMARTTALK_DIALECT.worded(error)
+    assert QUANT.worded(error).error_code is concealed.error_code
+    assert said(QUANT, error) == {
+        "error": {"code": concealed.error_code.code, "message": concealed.message}
+    }
+
+    smarttalk = said(SMARTTALK_DIALECT, error)
+    assert smarttalk.keys() == {"success", "error"}
+    assert smarttalk["success"] is False
+    assert smarttalk["error"].keys() == {"code", "message"}
+    if kind in SMARTTALK:
+        assert (smarttalk["error"]["code"], concealed.error_code.status) == SMARTTALK[kind]
+
+    inkeep = said(INKEEP_DIALECT, error)
+    assert inkeep.keys() == {"error"}
+    assert inkeep["error"]["message"] == error.message
+    if kind in INKEEP:
+        assert tuple(inkeep["error"][name] for name in ("type", "param", "code")) == INKEEP[kind]
+
+
+@pytest.mark.parametrize("dialect", [QUANT, SMARTTALK_DIALECT], ids=lambda dialect: dialect.name)
+def test_a_base_out_of_reach_answers_as_one_that_nobody_made(dialect: Dialect) -> None:
+    out_of_reach = errors.KnowledgeBaseOutOfReach("theirs")
+    assert dialect.worded(out_of_reach).error_code.status == 404
+    assert said(dialect, out_of_reach) == said(dialect, errors.UnknownKnowledgeBase("theirs"))
+
+
+def test_a_batch_that_is_refused_whole_tells_of_each_item() -> None:
+    refused = EveryItemRefused([{"what": "ever"}], field="pages")
+    assert said(REAKTLY, refused)["errors"] == [{"what": "ever"}]
+    assert said(QUANT, refused)["errors"] == [{"what": "ever"}]
+    assert said(SMARTTALK_DIALECT, refused)["documents"] == [{"what": "ever"}]
 
 
 def test_what_an_error_knows_is_in_its_envelope_and_headers() -> None:
-    assert reaktly_envelope(EXAMPLES[errors.InvalidRequest])["field"] == "data.title"
-    refused = EveryItemRefused([{"index": 0, "externalId": None, "message": "no"}])
-    assert reaktly_envelope(refused)["errors"] == refused.refused
-    assert reaktly_envelope(errors.Conflict("two", candidates=("a", "b")))["candidates"] == (
-        "a",
-        "b",
-    )
+    assert said(REAKTLY, EXAMPLES[errors.InvalidRequest])["field"] == "data.title"
+    two = errors.Conflict("two", candidates=("a", "b"))
+    assert said(REAKTLY, two)["candidates"] == ["a", "b"]
     assert error_headers(errors.MethodNotAllowed("no", allowed=("GET", "PUT"))) == [
         ("allow", "GET, PUT")
     ]
@@ -64,26 +139,44 @@ def test_what_an_error_knows_is_in_its_envelope_and_headers() -> None:
     assert error_headers(errors.Unauthenticated("no")) == [("www-authenticate", "Bearer")]
 
 
-@pytest.mark.parametrize("path", ["/ingest", "/nowhere", "", "*"])
-def test_paths_of_no_other_dialect_are_reaktlys(path: str) -> None:
-    assert renderer_for(path) is reaktly_envelope
+@pytest.mark.parametrize(
+    ("path", "dialect"),
+    [
+        *((path, REAKTLY) for path in ("/ingest", "/nowhere", "", "*", "/v2/x", "/v1x", "/siteS")),
+        *((path, REAKTLY) for path in ("/api", "/api/v1/documents", "/sitesX", "/api/ingest")),
+        *((f"{base}/sites", QUANT) for base in ("", "/api")),
+        *((f"{base}/organisations/o/x", QUANT) for base in ("", "/api")),
+        *((f"{base}/public/sites/kb/search", QUANT) for base in ("", "/api")),
+        ("/v1/documents", SMARTTALK_DIALECT),
+        ("/v1/documents/import", SMARTTALK_DIALECT),
+        ("/v1/chat/query", SMARTTALK_DIALECT),
+        ("/v1/chat/query/x", SMARTTALK_DIALECT),
+        ("/v1/documentsX", INKEEP_DIALECT),
+        ("/v1/chat/queryX", INKEEP_DIALECT),
+        ("/v1/chat/completions", INKEEP_DIALECT),
+        ("/v1", INKEEP_DIALECT),
+        ("/v1/", INKEEP_DIALECT),
+    ],
+)
+def test_a_paths_prefix_tells_its_dialect(path: str, dialect: Dialect) -> None:
+    assert dialect_of(path) is dialect
 
 
-async def test_a_prefix_gives_its_dialect_all_its_refusals(
-    client: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("path", ["/nowhere", "/sites/a/b/c", "/v1/documents/x", "/v1/x"])
+async def test_an_unknown_path_is_refused_in_the_envelope_of_its_prefix(
+    client: httpx.AsyncClient, path: str
 ) -> None:
-    def terse(error: errors.ReaktlyError) -> dict[str, object]:
-        return {"oops": error.error_code.code}
-
-    table = (("/documents", terse), *dialects.RENDERERS)
-    monkeypatch.setattr(dialects, "RENDERERS", table)
-    assert (await client.get("/documents/a/b")).json() == {"oops": "not_found"}
-    assert (await client.put("/documents")).json() == {"oops": "method_not_allowed"}
-    assert (await client.get("/documents?limit=0")).json() == {"oops": "invalid_request"}
-    encoded = {"content-encoding": "br"}
-    refused = await client.request("GET", "/documents", headers=encoded)
-    assert refused.json() == {"oops": "unsupported_media_type"}
-    assert "statusCode" in (await client.get("/documentsX")).json()
+    dialect = dialect_of(path)
+    not_found = errors.NotFound("there is nothing at this path")
+    for method in ("GET", "POST", "PATCH"):
+        response = await client.request(method, path)
+        assert response.status_code == 404
+        assert response.json() == said(dialect, not_found)
+        assert response.headers["x-request-id"]
+    encoded = await client.post(path, headers={"content-encoding": "br"})
+    assert encoded.status_code == 415
+    unread = errors.UnsupportedMediaType("content-encoding: only gzip and deflate are read")
+    assert encoded.json() == said(dialect, unread)
 
 
 @pytest.mark.parametrize("path", ["/nope", "/search/", "/ingestion", "/documents/a/b", "/.env"])

@@ -9,7 +9,6 @@ import orjson
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from starlette.responses import PlainTextResponse
 
 from llamaindex_reaktly.errors import InvalidRequest
 from reaktly_api.middleware.body_limit import STEP, BodyLimitMiddleware, Inflater
@@ -160,12 +159,29 @@ async def test_a_bomb_is_inflated_step_by_step_and_no_further_than_the_limit() -
     async def receive() -> dict[str, Any]:
         return {"type": "http.request", "body": bomb, "more_body": False}
 
-    scope = {"type": "http", "headers": [(b"content-encoding", b"gzip")]}
+    scope = {"type": "http", "path": "/ingest", "headers": [(b"content-encoding", b"gzip")]}
+    limited = BodyLimitMiddleware(app, max_bytes=lambda _: 1_000_000)
     with pytest.raises(Exception, match="larger than 1000000 bytes"):
-        await BodyLimitMiddleware(app, max_bytes=1_000_000)(scope, receive, lambda _: None)  # type: ignore[arg-type,return-value]
+        await limited(scope, receive, lambda _: None)  # type: ignore[arg-type,return-value]
     assert handed_on <= 1_000_000
 
 
-def test_a_limit_of_nothing_is_refused_at_construction() -> None:
-    with pytest.raises(ValueError, match="positive"):
-        BodyLimitMiddleware(PlainTextResponse(""), max_bytes=0)
+@pytest.mark.parametrize(
+    ("path", "limit"),
+    [
+        ("/ingest", 2_000),
+        ("/v1/chat/completions", 2_000),
+        ("/v1/documents/import", 9_000),
+        ("/v1/chat/query", 9_000),
+        ("/sites/kb/pages", 9_000),
+        ("/api/organisations/org/ai-search/sites/kb/pages", 9_000),
+    ],
+)
+async def test_dialects_with_batches_of_large_documents_have_a_limit_of_their_own(
+    open_client: Callable[..., Any], path: str, limit: int
+) -> None:
+    client = await open_client(max_body_bytes=2_000, max_batch_body_bytes=9_000)
+    assert (await client.put(path, content=b" " * limit)).status_code in {404, 405}
+    refused = await client.put(path, content=b" " * (limit + 1))
+    assert refused.status_code == 413
+    assert f"{limit} bytes" in refused.text

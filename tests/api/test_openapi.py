@@ -9,9 +9,9 @@ from pydantic import TypeAdapter
 
 from llamaindex_reaktly.domain import SearchRequest, SearchResult
 from llamaindex_reaktly.knowledge_base import KnowledgeBase
+from reaktly_api.envelopes import ReaktlyEnvelope
 from reaktly_api.operations import Operation
 from reaktly_api.reaktly import documents, ingest, jobs, requests, search
-from reaktly_api.reaktly.answers import ErrorEnvelope
 
 OPERATIONS = (*ingest.OPERATIONS, *jobs.OPERATIONS, *documents.OPERATIONS, *search.OPERATIONS)
 WITH_EXAMPLES = [(o, e) for o in OPERATIONS for e in o.examples]
@@ -102,7 +102,7 @@ async def test_the_described_body_is_the_one_that_is_read(
     assert operation.body is not None
     required = operation.body.model_json_schema(by_alias=True)["required"]
     assert response.json()["field"] == required[0]
-    TypeAdapter(ErrorEnvelope).validate_json(response.content)
+    TypeAdapter(ReaktlyEnvelope).validate_json(response.content)
 
 
 async def test_answers_are_as_described(client: httpx.AsyncClient, item: dict[str, Any]) -> None:

@@ -3,10 +3,8 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from pydantic import ValidationError
 
-from reaktly_api import ApiSettings
-from reaktly_api.rate_limits import LimitReached, RateLimiter
+from reaktly_api.rate_limits import LimitReached, RateLimiter, read_rule
 
 
 def key(key_id: str = "k", **rate_limits: str) -> Any:
@@ -63,6 +61,29 @@ async def test_answers_carry_the_allowance_and_a_429_says_when_to_come_back(
     assert "ratelimit-limit" not in (await client.get("/ingest/jobs")).headers
 
 
-def test_a_limit_that_cannot_be_read_stops_the_start() -> None:
-    with pytest.raises(ValidationError, match="60/minute"):
-        ApiSettings(rate_limits={"search": "often"})
+def test_what_is_documented_holds_unless_something_is_set() -> None:
+    def limit(caller: Any, **defaults: str) -> int | None:
+        allowance = RateLimiter(
+            {name.replace("any", "*"): rule for name, rule in defaults.items()}
+        ).charge(caller, "search", "60/minute")
+        return None if allowance is None else allowance.limit
+
+    assert limit(key()) == 60
+    assert limit(key(), ingest="7/minute") == 60
+    assert limit(key(), search="7/minute") == 7
+    assert limit(key(), any="7/minute") == 7
+    assert limit(key(search="8/minute"), search="7/minute") == 8
+    assert limit(key(), search="none") is None
+    assert limit(key(any="none"), search="7/minute") is None
+
+
+@pytest.mark.parametrize("text", ["often", "search=", "search=often", "", "60", "none=", "NONE"])
+def test_a_limit_that_cannot_be_read_is_named(text: str) -> None:
+    with pytest.raises(ValueError, match="is not a limit such as 60/minute"):
+        read_rule(text)
+
+
+def test_a_limit_may_name_its_operation() -> None:
+    assert read_rule("60/minute") == ("*", "60/minute")
+    assert read_rule("search=5 per second") == ("search", "5 per second")
+    assert read_rule("search=none") == ("search", "none")

@@ -267,11 +267,11 @@ def test_an_address_of_the_newer_protocol_stands_in_brackets() -> None:
 def test_the_api_is_given_the_limits_that_are_set(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("REAKTLY_MAX_BODY_BYTES", "2048")
     monkeypatch.setenv("REAKTLY_CORS_ORIGINS", "https://a.example, https://b.example")
-    monkeypatch.setenv("REAKTLY_RATE_LIMIT", "60/minute")
+    monkeypatch.setenv("REAKTLY_RATE_LIMIT", "60/minute, search=none")
     given = api_settings(load_settings())
     assert given.max_body_bytes == 2048
     assert given.cors_origins == ("https://a.example", "https://b.example")
-    assert given.rate_limits == {"*": "60/minute"}
+    assert given.rate_limits == {"*": "60/minute", "search": "none"}
     monkeypatch.setenv("REAKTLY_RATE_LIMIT", "often")
     with pytest.raises(ConfigurationError, match=r"^REAKTLY_RATE_LIMIT: 'often'"):
         api_settings(load_settings())

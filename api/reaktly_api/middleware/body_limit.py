@@ -6,6 +6,7 @@ many bytes, however small it was on the wire.
 
 import asyncio
 import zlib
+from collections.abc import Callable
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -17,12 +18,12 @@ STEP = 256 * 1024
 
 
 class BodyLimitMiddleware:
-    """Refuses bodies over `max_bytes` (413), inflates gzip and deflate, refuses others (415)."""
+    """Refuses too large bodies (413), inflates gzip and deflate, refuses others (415).
 
-    def __init__(self, app: ASGIApp, *, max_bytes: int) -> None:
-        if max_bytes < 1:
-            msg = "max_bytes must be positive"
-            raise ValueError(msg)
+    `max_bytes` gives the limit of a path.
+    """
+
+    def __init__(self, app: ASGIApp, *, max_bytes: Callable[[str], int]) -> None:
         self._app = app
         self._max_bytes = max_bytes
 
@@ -31,17 +32,18 @@ class BodyLimitMiddleware:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
+        limit = self._max_bytes(scope["path"])
         declared = encoding = b""
         for name, value in scope["headers"]:
             if name == b"content-length":
                 declared = value
             elif name == b"content-encoding":
                 encoding = encoding + b"," + value if encoding else value
-        if declared.isdigit() and int(declared[:20]) > self._max_bytes:
-            raise self._too_large()
+        if declared.isdigit() and int(declared[:20]) > limit:
+            raise _too_large(limit)
         encoding = encoding.strip().lower()
         if encoding in {b"", b"identity"}:
-            await self._app(scope, self._counting(receive), send)
+            await self._app(scope, _counting(receive, limit), send)
         elif encoding in {b"gzip", b"x-gzip", b"deflate"}:
             scope["headers"] = [
                 (name, value)
@@ -49,54 +51,57 @@ class BodyLimitMiddleware:
                 if name not in {b"content-encoding", b"content-length"}
             ]
             inflater = Inflater(raw_or_zlib=encoding == b"deflate")
-            await self._app(scope, self._inflating(receive, inflater), send)
+            await self._app(scope, _inflating(receive, limit, inflater), send)
         else:
             raise UnsupportedMediaType("content-encoding: only gzip and deflate are read")
 
-    def _too_large(self) -> TooLarge:
-        return TooLarge(f"body: is larger than {self._max_bytes} bytes")
 
-    def _counting(self, receive: Receive) -> Receive:
-        received = 0
+def _too_large(limit: int) -> TooLarge:
+    return TooLarge(f"body: is larger than {limit} bytes")
 
-        async def counting() -> Message:
-            nonlocal received
-            message = await receive()
-            received += len(message.get("body", b""))
-            if received > self._max_bytes:
-                raise self._too_large()
-            return message
 
-        return counting
+def _counting(receive: Receive, limit: int) -> Receive:
+    received = 0
 
-    def _inflating(self, receive: Receive, inflater: "Inflater") -> Receive:
-        source = self._counting(receive)
-        complete = False  # all of the compressed body is here
-        ended = False  # and all of it has been handed on
-        inflated = 0
+    async def counting() -> Message:
+        nonlocal received
+        message = await receive()
+        received += len(message.get("body", b""))
+        if received > limit:
+            raise _too_large(limit)
+        return message
 
-        async def inflating() -> Message:
-            nonlocal complete, ended, inflated
-            while not ended:
-                chunk = inflater.pull(STEP)
-                if chunk:
-                    inflated += len(chunk)
-                    if inflated > self._max_bytes:
-                        raise self._too_large()
-                    await asyncio.sleep(0)
-                    return {"type": "http.request", "body": chunk, "more_body": True}
-                if complete:
-                    inflater.finish()
-                    ended = True
-                    return {"type": "http.request", "body": b"", "more_body": False}
-                message = await source()
-                if message["type"] != "http.request":
-                    return message
-                inflater.push(message.get("body", b""))
-                complete = not message.get("more_body", False)
-            return await receive()
+    return counting
 
-        return inflating
+
+def _inflating(receive: Receive, limit: int, inflater: "Inflater") -> Receive:
+    source = _counting(receive, limit)
+    complete = False  # all of the compressed body is here
+    ended = False  # and all of it has been handed on
+    inflated = 0
+
+    async def inflating() -> Message:
+        nonlocal complete, ended, inflated
+        while not ended:
+            chunk = inflater.pull(STEP)
+            if chunk:
+                inflated += len(chunk)
+                if inflated > limit:
+                    raise _too_large(limit)
+                await asyncio.sleep(0)
+                return {"type": "http.request", "body": chunk, "more_body": True}
+            if complete:
+                inflater.finish()
+                ended = True
+                return {"type": "http.request", "body": b"", "more_body": False}
+            message = await source()
+            if message["type"] != "http.request":
+                return message
+            inflater.push(message.get("body", b""))
+            complete = not message.get("more_body", False)
+        return await receive()
+
+    return inflating
 
 
 class Inflater:

@@ -7,7 +7,7 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from llamaindex_reaktly.errors import InternalError, ReaktlyError
-from reaktly_api.dialects import error_headers, renderer_for
+from reaktly_api.dialects import dialect_of, error_headers
 
 log = structlog.get_logger(__name__)
 
@@ -50,8 +50,10 @@ class ErrorMiddleware:
 
 def error_response(error: ReaktlyError, scope: Scope) -> Response:
     """An error in the envelope of the path's dialect."""
+    dialect = dialect_of(scope["path"])
+    error = dialect.worded(error)
     return Response(
-        orjson.dumps(renderer_for(scope["path"])(error)),
+        orjson.dumps(dialect.render(error)),
         status_code=error.error_code.status,
         headers=dict(error_headers(error)),
         media_type="application/json",

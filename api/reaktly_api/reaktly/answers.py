@@ -15,7 +15,7 @@ from llamaindex_reaktly.domain import (
     SourceType,
     StoredContent,
 )
-from reaktly_api.dialects import RefusedItem
+from reaktly_api.envelopes import RefusedItem
 from reaktly_api.reaktly.requests import INTEGRATION_PREFIX
 
 
@@ -151,18 +151,6 @@ class SearchAnswer(TypedDict):
     query: str
     results: list[Found]
     timingMs: float
-
-
-class ErrorEnvelope(TypedDict):
-    """What every error answers. The rest is there when it is known."""
-
-    statusCode: int
-    message: str
-    error: str
-    field: NotRequired[str]
-    errors: NotRequired[list[RefusedItem]]
-    candidates: NotRequired[list[str]]
-    parts: NotRequired[dict[str, str]]
 
 
 def integration_id(source: str) -> str | None:

@@ -8,9 +8,9 @@ from typing import Generic, TypeVar
 from pydantic import ValidationError
 
 from llamaindex_reaktly.domain import DocumentStatus, Receipt, SourceDocument
-from llamaindex_reaktly.errors import InvalidRequest, NotFound, TooLarge
+from llamaindex_reaktly.errors import InvalidRequest, TooLarge, UnknownKnowledgeBase
 from reaktly_api.access import IMPORT
-from reaktly_api.dialects import EveryItemRefused, RefusedItem
+from reaktly_api.envelopes import EveryItemRefused, RefusedItem
 from reaktly_api.operations import Call, Example, Operation, Wait, describe
 from reaktly_api.reaktly.answers import Deleted, Ingested, IngestedBatch, overall
 from reaktly_api.reaktly.requests import (
@@ -97,9 +97,9 @@ def delete_bulk(call: Call) -> Mapping[str, object]:
 
 
 def require_knowledge_base(call: Call, knowledge_base_id: str) -> None:
-    """Raise `NotFound` for a knowledge base that nobody made."""
+    """Raise `UnknownKnowledgeBase` for one that nobody made."""
     if not call.knowledge_base.knowledge_base_exists(knowledge_base_id):
-        raise NotFound("there is no such knowledge base")
+        raise UnknownKnowledgeBase(knowledge_base_id)
 
 
 def _unknown(item: DocumentReference) -> str:
@@ -114,7 +114,7 @@ def _submit(call: Call, batch: "_Batch[IngestItem]") -> Sequence[Receipt]:
         return []
     try:
         return submit(list(documents.values()))
-    except NotFound:
+    except UnknownKnowledgeBase:
         pass
     bases: dict[str, list[SourceDocument]] = {}
     for document in documents.values():
@@ -124,7 +124,7 @@ def _submit(call: Call, batch: "_Batch[IngestItem]") -> Sequence[Receipt]:
     for base, members in bases.items():
         try:
             receipts.extend(submit(members))
-        except NotFound:
+        except UnknownKnowledgeBase:
             missing.add(base)
     batch.refuse(lambda item: _unknown(item) if item.knowledge_base_id in missing else None)
     return receipts
