@@ -42,6 +42,15 @@ class Hit:
     source_data: JsonObject
 
 
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """What `POST /answer` says; `sources` are external id, title and url of what it cites."""
+
+    text: str
+    answered: bool
+    sources: tuple[tuple[str, str, str], ...]
+
+
 class KnowledgeBaseApi(Protocol):
     """What the tour asks of a server."""
 
@@ -55,6 +64,10 @@ class KnowledgeBaseApi(Protocol):
 
     def search(self, query: str, filters: JsonObject, *, mode: str = "hybrid") -> list[Hit]:
         """Search the knowledge base."""
+        ...
+
+    def ask(self, question: str) -> Reply:
+        """Ask the knowledge base."""
         ...
 
     def delete(self, external_id: str) -> int:
@@ -118,6 +131,20 @@ class HttpApi:
         }
         answer = json.loads(self._call("POST", "/search", body))
         return [_hit(result) for result in answer["results"]]
+
+    def ask(self, question: str) -> Reply:
+        """Ask the knowledge base (`POST /answer`)."""
+        body: JsonObject = {"knowledgeBaseId": self._knowledge_base_id, "query": question}
+        answer = json.loads(self._call("POST", "/answer", body))
+        return Reply(
+            answer["answer"],
+            answer["answered"],
+            tuple(
+                (source["externalId"], source["title"], source["url"])
+                for source in answer["sources"]
+                if source["cited"]
+            ),
+        )
 
     def delete(self, external_id: str) -> int:
         """Delete one document (`DELETE /ingest`); return how many were deleted."""

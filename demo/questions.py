@@ -1,4 +1,4 @@
-"""What is asked of the sample content, and which document answers it."""
+"""What is sought in and asked of the sample content, and which document answers it."""
 
 from dataclasses import dataclass, field
 
@@ -74,4 +74,20 @@ QUESTIONS = (
         text="how many stock feed requests may a dealer send in an hour?",
         answered_by="dealer-stock-feed",
     ),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A question to be answered in the documents' words; None: the sample holds no answer."""
+
+    text: str
+    answered_by: str | None
+    phrase: str = ""
+
+
+ASKED = (
+    Asked("How heavy may a dog be for your dog trailer?", "burrow-dog-trailer", "30 kg"),
+    Asked("Is the workshop closed in August?", "opening-hours", "closed"),
+    Asked("Which wood glue is best for a guitar neck?", None),
 )

@@ -1,4 +1,4 @@
-"""The tour: push, search, update, push again, delete, each with what must hold."""
+"""The tour: push, search, ask, update, push again, delete, each with what must hold."""
 
 import dataclasses
 import time
@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 
 from demo.client import DemoFailed, Hit, Job, KnowledgeBaseApi
 from demo.content import DemoDocument, JsonObject, JsonValue
-from demo.questions import QUESTIONS, Question
+from demo.questions import ASKED, QUESTIONS, Asked, Question
 from demo.terminal import Terminal
 
 BATCH_SIZE = 25
@@ -51,6 +51,7 @@ class Tour:
         """Show everything; raise `DemoFailed` where going on makes no sense."""
         self._push_all(documents)
         self._search()
+        self._ask()
         updated = self._update(documents)
         self._push_unchanged(updated)
         self._delete()
@@ -78,9 +79,9 @@ class Tour:
     def _search(self) -> None:
         self._terminal.heading("Search: POST /search")
         for question in QUESTIONS:
-            self._ask(question)
+            self._seek(question)
 
-    def _ask(self, question: Question) -> None:
+    def _seek(self, question: Question) -> None:
         started = time.monotonic()
         hits = self._api.search(question.text, question.filters)
         took = (time.monotonic() - started) * 1000
@@ -100,6 +101,28 @@ class Tour:
                 {hit.external_id for hit in hits} <= question.only,
                 f"nothing but {question.condition} is found",
             )
+
+    def _ask(self) -> None:
+        self._terminal.heading("Ask: POST /answer")
+        for question in ASKED:
+            self._answer(question)
+
+    def _answer(self, question: Asked) -> None:
+        started = time.monotonic()
+        reply = self._api.ask(question.text)
+        took = (time.monotonic() - started) * 1000
+        self._terminal.question(f"Asked ({took:.0f} ms)", question.text)
+        self._terminal.say(reply.text)
+        for _, title, url in reply.sources:
+            self._terminal.say(f"Source: {title}, {url}")
+        if question.answered_by is None:
+            self._expect(not reply.answered, "it says that it does not know, and cites nothing")
+            return
+        self._expect(
+            reply.answered and question.answered_by in [name for name, _, _ in reply.sources],
+            f"{question.answered_by} is cited",
+        )
+        self._expect(question.phrase in reply.text, f"the answer says: {question.phrase}")
 
     def _update(self, documents: Sequence[DemoDocument]) -> list[DemoDocument]:
         """Push a new version of one document; return the documents as they are now."""

@@ -229,6 +229,7 @@ class SearchHit:
     updated_at: datetime
     relevance: float
     passages: tuple[Passage, ...]
+    language: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -236,6 +237,77 @@ class SearchResult:
     """The hits of a search, sorted by relevance."""
 
     hits: tuple[SearchHit, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class AnswerRequest:
+    """A question to one knowledge base; `max_tokens` (of its embedder) bounds the answer."""
+
+    knowledge_base_id: str
+    question: str
+    filters: Filter | None = None
+    max_tokens: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Citation:
+    """What a statement rests on: `quote` is `text[start:end]` of one of the hit's passages."""
+
+    marker: str
+    hit: SearchHit
+    passage: Passage
+    start: int
+    end: int
+
+    @property
+    def quote(self) -> str:
+        """The words as they stand in the passage."""
+        return self.passage.text[self.start : self.end]
+
+
+@dataclass(frozen=True, slots=True)
+class Statement:
+    """A part of an answer with what it rests on."""
+
+    text: str
+    citations: tuple[Citation, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a knowledge base says to a question, or that it does not know (`answered`).
+
+    `considered` are the documents that were looked at, best first; where there is no answer,
+    they are the nearest that there is.
+    """
+
+    answered: bool
+    statements: tuple[Statement, ...]
+    considered: tuple[SearchHit, ...]
+
+    @property
+    def text(self) -> str:
+        """The answer as prose."""
+        return " ".join(statement.text for statement in self.statements)
+
+    @property
+    def marked_text(self) -> str:
+        """The answer with the markers of its citations behind each statement."""
+        return " ".join(
+            " ".join([statement.text, *(citation.marker for citation in statement.citations)])
+            for statement in self.statements
+        )
+
+    @property
+    def citations(self) -> tuple[Citation, ...]:
+        """All citations in the order of the answer."""
+        return tuple(one for statement in self.statements for one in statement.citations)
+
+    @property
+    def sources(self) -> tuple[SearchHit, ...]:
+        """The documents that the answer rests on, one entry each; none without an answer."""
+        cited = {citation.hit.document_id: citation.hit for citation in self.citations}
+        return tuple(sorted(cited.values(), key=lambda hit: -hit.relevance))
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""The one way in and out of the core: submit, delete, status, fetch, search.
+"""The one way in and out of the core: submit, delete, status, fetch, search, answer.
 
 Doors hold one `KnowledgeBase` for all the knowledge bases of a server; each call names
 its own by key. All methods block and may be called from several threads.
@@ -19,7 +19,11 @@ import structlog
 
 from llamaindex_reaktly import index_identity
 from llamaindex_reaktly.analysis import Analyzer
+from llamaindex_reaktly.answers.extractive import ExtractiveAnswerer
+from llamaindex_reaktly.answers.protocol import Answerer
 from llamaindex_reaktly.domain import (
+    Answer,
+    AnswerRequest,
     DocumentKey,
     DocumentState,
     DocumentStatus,
@@ -58,6 +62,8 @@ SETTLED_STATES = frozenset({DocumentState.COMPLETED, DocumentState.FAILED, Docum
 ACCEPT_BOUNDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0, math.inf)
 # Upper bounds of the writes that share a commit.
 COMMIT_SIZE_BOUNDS = (1, 2, 4, 8, 16, 32, 64, 128, math.inf)
+# The documents that an answer is looked for in.
+ANSWERING_DOCUMENTS = 5
 # How long a waiter trusts the doorbell alone before it looks for itself.
 LOOK_SECONDS = 1.0
 
@@ -126,7 +132,9 @@ class KnowledgeBase:
         self._accept_seconds = Histogram(ACCEPT_BOUNDS)
         self._watched: dict[str, Callable[[], object]] = {}
         self._is_ending = False
-        self._retriever = Retriever(self.store, self.registry.visibility, Analyzer().query_terms)
+        analyzer = Analyzer()
+        self._retriever = Retriever(self.store, self.registry.visibility, analyzer.query_terms)
+        self._answerer: Answerer = ExtractiveAnswerer(analyzer)
 
     # -- documents -------------------------------------------------------------------
 
@@ -300,6 +308,24 @@ class KnowledgeBase:
                 embedder = self.embedder(info.embedder)
                 info.require(embedder.identity)
             return self._retriever.search(request, embedder)
+
+    def answer(self, request: AnswerRequest) -> Answer:
+        """What the knowledge base says to a question, or that it does not know.
+
+        Raises as `search` does.
+        """
+        with span("answer"):
+            hits = self.search(
+                SearchRequest(
+                    request.knowledge_base_id,
+                    request.question,
+                    limit=ANSWERING_DOCUMENTS,
+                    filters=request.filters,
+                )
+            ).hits
+            info = self.registry.knowledge_bases.get(request.knowledge_base_id)
+            with span("answer.compose"):
+                return self._answerer.answer(request, hits, self.embedder(info.embedder))
 
     def embedder(self, name: str) -> TextEmbedder:
         """The embedder of that name, loaded on first use."""

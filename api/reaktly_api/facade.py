@@ -10,6 +10,8 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import Protocol
 
 from llamaindex_reaktly.domain import (
+    Answer,
+    AnswerRequest,
     DocumentKey,
     DocumentState,
     DocumentStatus,
@@ -132,6 +134,9 @@ class Facade(Protocol):
 
     def search(self, request: SearchRequest) -> SearchResult:
         """Search one knowledge base."""
+
+    def answer(self, request: AnswerRequest) -> Answer:
+        """Answer a question from one knowledge base."""
 
     def retry(self, document_id: str) -> DocumentStatus:
         """Queue a failed document again."""

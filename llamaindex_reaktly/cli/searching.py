@@ -1,4 +1,4 @@
-"""`reaktly search`: one search of one knowledge base."""
+"""`reaktly search` and `reaktly ask`: one question to one knowledge base."""
 
 import time
 from typing import Annotated
@@ -8,7 +8,7 @@ import typer
 from llamaindex_reaktly.cli.opening import open_knowledge_base
 from llamaindex_reaktly.cli.output import print_json, print_line, shorten
 from llamaindex_reaktly.cli.parameters import AsJson, KnowledgeBaseId
-from llamaindex_reaktly.domain import SearchHit, SearchMode, SearchRequest
+from llamaindex_reaktly.domain import AnswerRequest, SearchHit, SearchMode, SearchRequest
 
 PASSAGE_SHOWN = 240
 
@@ -47,6 +47,51 @@ def search(
             print_line(f"          {shorten(hit.passages[0].text, PASSAGE_SHOWN)}")
     if not result.hits:
         print_line("nothing found", err=True)
+
+
+def ask(
+    knowledge_base_id: KnowledgeBaseId,
+    question: Annotated[str, typer.Argument(metavar="QUESTION", help="What is to be known.")],
+    as_json: AsJson = False,
+) -> None:
+    """Answer in the documents' own words, with their sources, or say that none holds it."""
+    if not question.strip():
+        raise typer.BadParameter("is empty", param_hint="QUESTION")
+    with open_knowledge_base() as knowledge_base:
+        answer = knowledge_base.answer(AnswerRequest(knowledge_base_id, question))
+    if as_json:
+        cited = {hit.document_id for hit in answer.sources}
+        print_json(
+            {
+                "answer": answer.marked_text,
+                "answered": answer.answered,
+                "citations": [
+                    {
+                        "marker": one.marker,
+                        "documentId": one.hit.document_id,
+                        "url": one.hit.url,
+                        "title": one.hit.title,
+                        "quote": one.quote,
+                    }
+                    for one in answer.citations
+                ],
+                "sources": [
+                    {
+                        "documentId": hit.document_id,
+                        "externalId": hit.key.external_id,
+                        "title": hit.title,
+                        "url": hit.url,
+                        "relevance": hit.relevance,
+                        "cited": hit.document_id in cited,
+                    }
+                    for hit in answer.considered
+                ],
+            }
+        )
+        return
+    print_line(answer.marked_text)
+    for marker, hit in {one.marker: one.hit for one in answer.citations}.items():
+        print_line(f"  {marker} {shorten(hit.title, 80)}  ({hit.url or hit.key.external_id})")
 
 
 def _as_json(hit: SearchHit) -> dict[str, object]:

@@ -164,4 +164,5 @@ def _hit(knowledge_base_id: str, ranked: RankedDocument) -> SearchHit:
             Passage(node.node_id, node.text, node.headings, relevance)
             for relevance, node in ranked.nodes[:PASSAGES_PER_DOCUMENT]
         ),
+        language=document.language,
     )

@@ -7,13 +7,19 @@ import pytest
 from openapi_spec_validator import validate
 from pydantic import TypeAdapter
 
-from llamaindex_reaktly.domain import SearchRequest, SearchResult
+from llamaindex_reaktly.domain import Answer, AnswerRequest, SearchRequest, SearchResult
 from llamaindex_reaktly.knowledge_base import KnowledgeBase
 from reaktly_api.envelopes import ReaktlyEnvelope
 from reaktly_api.operations import Operation
-from reaktly_api.reaktly import documents, ingest, jobs, requests, search
+from reaktly_api.reaktly import answer, documents, ingest, jobs, requests, search
 
-OPERATIONS = (*ingest.OPERATIONS, *jobs.OPERATIONS, *documents.OPERATIONS, *search.OPERATIONS)
+OPERATIONS = (
+    *ingest.OPERATIONS,
+    *jobs.OPERATIONS,
+    *documents.OPERATIONS,
+    *search.OPERATIONS,
+    *answer.OPERATIONS,
+)
 WITH_EXAMPLES = [(o, e) for o in OPERATIONS for e in o.examples]
 
 
@@ -82,7 +88,11 @@ async def test_every_example_works_and_answers_as_described(
     def found_nothing(request: SearchRequest) -> SearchResult:
         return SearchResult(())
 
+    def does_not_know(request: AnswerRequest) -> Answer:
+        return Answer(answered=False, statements=(), considered=())
+
     monkeypatch.setattr(knowledge_base, "search", found_nothing)
+    monkeypatch.setattr(knowledge_base, "answer", does_not_know)
     client = await open_client(make_key("kb_xyz789"))
     response = await client.request(operation.method, operation.path, json=example.body)
 

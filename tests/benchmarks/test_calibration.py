@@ -4,6 +4,7 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 
+from benchmarks.calibrate_answers import choose
 from benchmarks.calibrate_relevance import (
     Answer,
     Curve,
@@ -22,6 +23,7 @@ from benchmarks.calibrate_relevance import (
     top_relevances,
 )
 from demo.content import load_documents
+from llamaindex_reaktly.answers.extractive import KNOWS_FROM
 from llamaindex_reaktly.domain import SearchMode
 
 # The constants are written with three digits, and a vector's last digits may differ
@@ -112,3 +114,8 @@ def test_the_product_shows_the_relevance_that_the_fit_gives(
     answers = [sample.ask(question, mode) for question in load_questions()]
     curve = fit_answers(answers)
     assert shown_difference(answers, curve) <= SHOWN_TOLERANCE, curve
+
+
+def test_the_threshold_of_knowing_is_the_one_that_the_questions_give(sample: Sample) -> None:
+    answers = [sample.ask(question, SearchMode.HYBRID) for question in load_questions()]
+    assert choose(top_relevances(answers, answerable=True)) == KNOWS_FROM

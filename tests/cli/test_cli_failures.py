@@ -86,6 +86,7 @@ def test_wrong_use_is_exit_code_two(run: Run) -> None:
     for wrong in (["nonsense"], ["search", "kb"], ["search", "kb", "q", "--limit", "0"]):
         assert run(*wrong).exit_code == 2
     assert run("search", "kb", " ").exit_code == 2
+    assert run("ask", "kb", " ").exit_code == 2
 
 
 def test_search_of_an_unknown_base_is_a_sentence(run: Run) -> None:

@@ -15,6 +15,7 @@ from typing import IO
 import pytest
 from typer.testing import Result
 
+from llamaindex_reaktly.answers.extractive import DOES_NOT_KNOW
 from llamaindex_reaktly.cli.server import address_of, api_settings, listening_socket
 from llamaindex_reaktly.errors import ConfigurationError
 from llamaindex_reaktly.settings import load_settings
@@ -338,6 +339,12 @@ def test_a_pushed_document_becomes_searchable_and_nothing_outlives_the_end(
         assert status == 200
         beside = json.loads(run("search", "harbour", search["query"], "--json").stdout)
         assert answer["results"] == beside["results"]
+        question = {"knowledgeBaseId": "harbour", "query": "What should I tie?"}
+        status, answer = server.call("POST", "/answer", question, key)
+        assert (status, answer["answer"]) == (200, "Tie a bowline. [1]")
+        beside_answer = json.loads(run("ask", "harbour", question["query"], "--json").stdout)
+        assert beside_answer["answer"] == answer["answer"]
+        assert beside_answer["citations"] == answer["citations"]
         (hit,) = beside["results"]
         assert hit["externalId"] == "bowline"
         assert server.end() == 0
@@ -381,3 +388,7 @@ def test_waiting_for_files_needs_no_server(run: Run, folder: Path) -> None:
     assert [hit["externalId"] for hit in found["results"]] == ["guides/mooring.html"]
     lines = run("search", "harbour", "bowline knot").stdout.splitlines()
     assert "How to & moor  (guides/mooring.html)" in lines[0]
+    lines = run("ask", "harbour", "which knot do I moor with?").stdout.splitlines()
+    assert lines == ["Tie a bowline knot. [1]", "  [1] How to & moor  (guides/mooring.html)"]
+    lines = run("ask", "harbour", "who painted the Sistine Chapel?").stdout.splitlines()
+    assert lines == [DOES_NOT_KNOW]

@@ -6,7 +6,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from demo.client import DemoFailed, HttpApi, parse_metrics
+from demo.client import DemoFailed, HttpApi, Reply, parse_metrics
 from demo.content import load_documents
 
 DOCUMENTS = load_documents()[:3]
@@ -91,6 +91,14 @@ class DocumentedHandler(BaseHTTPRequestHandler):
             return 200, json.dumps({"jobs": [job], "nextCursor": None if second else "a&b"})
         if url.path == "/search":
             return 200, json.dumps({"query": "q", "results": [RESULT], "timingMs": 3})
+        if url.path == "/answer":
+            cited = {"externalId": "a", "title": "A", "url": "/a", "cited": True}
+            answer = {
+                "answer": "So it is. [1]",
+                "answered": True,
+                "sources": [cited, cited | {"externalId": "b", "cited": False}],
+            }
+            return 200, json.dumps(answer)
         if url.path == "/ingest":
             return 200, json.dumps({"status": "deleted", "deleted": 1})
         if url.path == "/metrics":
@@ -159,6 +167,13 @@ def test_a_search_sends_query_mode_and_filters(api: HttpApi, server: DocumentedS
         "mode": "text",
         "filters": {"sourceType": "PRODUCT"},
     }
+
+
+def test_an_answer_comes_with_the_sources_that_it_cites(
+    api: HttpApi, server: DocumentedServer
+) -> None:
+    assert api.ask("Is it so?") == Reply("So it is. [1]", True, (("a", "A", "/a"),))
+    assert server.asked[0][3] == {"knowledgeBaseId": "kb", "query": "Is it so?"}
 
 
 def test_a_delete_names_the_document(api: HttpApi, server: DocumentedServer) -> None:

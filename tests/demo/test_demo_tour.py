@@ -3,9 +3,9 @@ from collections.abc import Iterable, Sequence
 
 import pytest
 
-from demo.client import DemoFailed, Hit, Job
+from demo.client import DemoFailed, Hit, Job, Reply
 from demo.content import DemoDocument, JsonObject, load_documents
-from demo.questions import QUESTIONS
+from demo.questions import ASKED, QUESTIONS
 from demo.terminal import Terminal
 from demo.tour import DELETED_ID, EMBEDDED, PARSED, UPDATED_ID, Tour
 
@@ -51,6 +51,14 @@ class FaithfulServer:
             for document in found
         ]
 
+    def ask(self, question: str) -> Reply:
+        [asked] = [asked for asked in ASKED if asked.text == question]
+        if asked.answered_by is None:
+            return Reply("That is not known here.", False, ())
+        document = self.documents[asked.answered_by]
+        source = (document.external_id, document.title, document.url)
+        return Reply(document.content, True, (source,))
+
     def delete(self, external_id: str) -> int:
         return 1 if self.documents.pop(external_id, None) else 0
 
@@ -68,6 +76,17 @@ class IgnoresFilters(FaithfulServer):
     def search(self, query: str, filters: JsonObject, *, mode: str = "hybrid") -> list[Hit]:
         hits = super().search(query, filters, mode=mode)
         return hits + super().search(query, {"externalId": "flatbed-90"}) * bool(filters)
+
+
+class CitesAnother(FaithfulServer):
+    def ask(self, question: str) -> Reply:
+        return Reply("At most 30 kg; closed.", True, (("flatbed-90", "Flatbed 90", "/f"),))
+
+
+class AnswersBesideThePoint(FaithfulServer):
+    def ask(self, question: str) -> Reply:
+        reply = super().ask(question)
+        return Reply("A trailer is a trailer.", reply.answered, reply.sources)
 
 
 class EmbedsUnchangedDocuments(FaithfulServer):
@@ -130,6 +149,9 @@ def test_every_question_is_shown_with_its_answer() -> None:
     [
         (FindsTheWrongPerson(), "rosalind-achterberg is among the first 3"),
         (IgnoresFilters(), "nothing but trailers under 400, in stock is found"),
+        (CitesAnother(), "opening-hours is cited"),
+        (CitesAnother(), "it says that it does not know, and cites nothing"),
+        (AnswersBesideThePoint(), "the answer says: 30 kg"),
         (EmbedsUnchangedDocuments(), "an unchanged push parses nothing and embeds nothing"),
         (ForgetsToDelete(), f"{DELETED_ID} is gone at once"),
         (

@@ -248,8 +248,8 @@ class DocumentsQuery(_PageQuery):
     """Which documents to list."""
 
 
-class SearchBody(_Body):
-    """A question to one knowledge base."""
+class _Question(_Body):
+    """What is asked, of which documents."""
 
     knowledge_base_id: Id = Field(description="Where to search.")
     query: str = Field(
@@ -257,17 +257,26 @@ class SearchBody(_Body):
         pattern=NOT_BLANK,
         description="Words or a question; not blank.",
     )
-    limit: int = Field(default=10, ge=1, le=100, description="Most documents to answer with.")
-    offset: int = Field(default=0, ge=0, le=MAX_OFFSET, description="Documents to pass over.")
-    mode: Annotated[SearchMode, Field(strict=False)] = Field(
-        default=SearchMode.HYBRID, description="Which evidence to rank by."
-    )
     filters: dict[str, object] | None = Field(
         default=None,
         description='`{"field": value}`; `{"field": {"eq"|"ne"|"gt"|"gte"|"lt"|"lte"|"in"|"nin"|'
         '"contains"|"any"|"all"|"exists": …}}`; `{"and": […]}`, `{"or": […]}`, `{"not": {…}}`. '
         "Fields: `integrationId`, `externalId`, `sourceType`, `url`, `tags`, `language`, "
         "`updatedAt`, `sourceData.NAME`.",
+    )
+
+
+class AnswerBody(_Question):
+    """A question to be answered by one knowledge base."""
+
+
+class SearchBody(_Question):
+    """A question to one knowledge base."""
+
+    limit: int = Field(default=10, ge=1, le=100, description="Most documents to answer with.")
+    offset: int = Field(default=0, ge=0, le=MAX_OFFSET, description="Documents to pass over.")
+    mode: Annotated[SearchMode, Field(strict=False)] = Field(
+        default=SearchMode.HYBRID, description="Which evidence to rank by."
     )
     min_relevance: float = Field(
         default=0.0, ge=0, le=1, description="Leave out documents below this relevance."

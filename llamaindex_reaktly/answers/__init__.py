@@ -1,0 +1,1 @@
+"""Answering questions from what a search finds."""
