@@ -71,5 +71,6 @@ def test_an_unknown_name_is_reported_with_the_nearest_known_one() -> None:
     ]
 
 
+@pytest.mark.requirement("C-05")
 def test_the_clients_names_are_passed_over_in_silence() -> None:
     assert unknown_variables(["REAKTLY_API_KEY", "REAKTLY_BASE_URL", "REAKTLY_KB_ID"]) == []

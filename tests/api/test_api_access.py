@@ -86,6 +86,7 @@ async def test_expired_and_revoked_keys_answer_as_unknown_ones(
     assert len({answer.content for answer in answers}) == 1
 
 
+@pytest.mark.requirement("R-02")
 @pytest.mark.parametrize(
     ("scope", "opened"),
     [

@@ -11,6 +11,7 @@ from llamaindex_reaktly.knowledge_base import KnowledgeBase
 pytestmark = pytest.mark.both_databases
 
 
+@pytest.mark.requirement("R-16")
 async def test_accepted_items_are_counted_and_named_in_order(
     client: httpx.AsyncClient, item: dict[str, Any]
 ) -> None:
@@ -25,6 +26,7 @@ async def test_accepted_items_are_counted_and_named_in_order(
     assert "errors" not in answer
 
 
+@pytest.mark.requirement("R-16")
 async def test_the_estimate_is_the_cores_in_whole_seconds(
     client: httpx.AsyncClient,
     knowledge_base: KnowledgeBase,

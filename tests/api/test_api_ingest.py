@@ -24,6 +24,7 @@ def key(external_id: str = "a1", base: str = "kb", integration: str = "int") -> 
     return DocumentKey(base, f"integration:{integration}", external_id)
 
 
+@pytest.mark.requirement("R-14")
 async def test_an_accepted_item_is_queued_under_the_documented_job_id(
     client: httpx.AsyncClient, knowledge_base: KnowledgeBase, item: dict[str, Any]
 ) -> None:

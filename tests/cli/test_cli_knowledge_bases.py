@@ -2,11 +2,13 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
 from typer.testing import Result
 
 Run = Callable[..., Result]
 
 
+@pytest.mark.requirement("C-04")
 def test_a_knowledge_base_is_made_listed_and_shown(run: Run) -> None:
     done = run("kb", "create", "harbour", "--name", "The harbour", "--org", "pilots")
     assert (done.exit_code, done.stdout) == (0, "created harbour\n")

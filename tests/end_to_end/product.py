@@ -162,17 +162,21 @@ class Product:
     def key(self) -> str:
         """A key for everything, made by the command line."""
         if self._key is None:
-            arguments = ["keys", "create", "--name", "test", "--knowledge-base", "*"]
-            self._key = subprocess.run(
-                [*_reaktly(), *arguments],
-                cwd=self._directory,
-                env=self._environment,
-                check=True,
-                capture_output=True,
-                text=True,
-                timeout=60,
-            ).stdout.strip()
+            self._key = self.make_key("*")
         return self._key
+
+    def make_key(self, knowledge_base_id: str, *options: str) -> str:
+        """One more key, with the default scopes unless `options` say otherwise."""
+        arguments = ["keys", "create", "--name", "test", "--knowledge-base", knowledge_base_id]
+        return subprocess.run(
+            [*_reaktly(), *arguments, *options],
+            cwd=self._directory,
+            env=self._environment,
+            check=True,
+            capture_output=True,
+            text=True,
+            timeout=60,
+        ).stdout.strip()
 
     @cached_property
     def shared_client(self) -> Client:

@@ -79,6 +79,7 @@ def test_the_same_document_again_parses_and_embeds_nothing(
     assert work_done(knowledge_base) == before
 
 
+@pytest.mark.requirement("R-12")
 def test_a_forced_refresh_parses_and_embeds_again(
     knowledge_base: KnowledgeBase, worker: Worker
 ) -> None:
@@ -310,6 +311,7 @@ def test_a_running_worker_hears_of_a_new_document_and_stops_when_told(
     assert not running.is_alive()
 
 
+@pytest.mark.requirement("R-13")
 @pytest.mark.timeout(120)
 def test_a_high_document_overtakes_a_queue_of_a_thousand_low_ones(
     knowledge_base: KnowledgeBase, worker: Worker

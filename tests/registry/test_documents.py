@@ -111,6 +111,7 @@ def test_force_refresh_overrides_both_hashes(registry: Registry) -> None:
     assert accept(registry, replace(hashed, force_refresh=True)) == [False]
 
 
+@pytest.mark.requirement("R-11")
 @pytest.mark.parametrize(
     ("first", "second", "content", "unchanged"),
     [
