@@ -130,6 +130,11 @@ class Settings(BaseSettings):
         description="Requests that a key may make to each endpoint, such as `60/minute`, or to "
         "one, such as `search=60/minute`; `none` lifts a documented limit. Separated by commas.",
     )
+    redis_url: SecretStr | None = Field(
+        default=None,
+        description="Redis in which several API processes count together for the limits, such as "
+        "`redis://127.0.0.1:6379/0`; without it each counts for itself.",
+    )
     cors_origins: Annotated[tuple[str, ...], NoDecode] = Field(
         default=(), description="Origins that browsers may call from, separated by commas."
     )

@@ -15,6 +15,7 @@ sys.path.append(str(Path(__file__).parents[1]))
 
 from llamaindex_reaktly.registry.registry import Registry
 from scripts.postgresql import NotInstalled, PostgreSQL
+from scripts.redis_server import RedisMissing, RedisServer
 from scripts.weaviate_server import WeaviateMissing, WeaviateServer
 
 # What is slow here is mostly the machine, which others use too. Hypothesis judges that twice:
@@ -37,6 +38,19 @@ def postgresql() -> Iterator[PostgreSQL]:
     with server:
         server.execute(f"CREATE DATABASE {MIGRATED} TEMPLATE template0")
         Registry(server.url(MIGRATED)).close()
+        yield server
+
+
+@pytest.fixture(scope="session")
+def redis_server() -> Iterator[RedisServer]:
+    """A server for all tests; who stops or freezes it brings it back."""
+    try:
+        server = RedisServer()
+    except RedisMissing as error:
+        if os.environ.get("CI") == "true":
+            pytest.fail(str(error))
+        pytest.skip(str(error))
+    with server:
         yield server
 
 

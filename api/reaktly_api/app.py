@@ -56,8 +56,14 @@ def create_app(
     """
     settings = settings or ApiSettings()
     threads = Threads(workers=settings.threads, waiters=settings.waiters)
-    house = House(knowledge_base, settings, threads, RateLimiter(settings.rate_limits))
     metrics = HttpMetrics(knowledge_base)
+    redis_url = settings.redis_url
+    limiter = RateLimiter(
+        settings.rate_limits,
+        redis_url=None if redis_url is None else redis_url.get_secret_value(),
+        on_uncounted=metrics.observe_uncounted,
+    )
+    house = House(knowledge_base, settings, threads, limiter)
 
     # Made when first asked for: schemas and page cost a start some 100 ms.
     @functools.cache
@@ -88,6 +94,7 @@ def create_app(
             yield
         finally:
             threads.close()
+            limiter.close()
 
     app = Starlette(
         routes=[*routes, *mounts],

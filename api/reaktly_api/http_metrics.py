@@ -157,6 +157,11 @@ class HttpMetrics:
             buckets=_SECONDS,
             registry=self._registry,
         )
+        self._uncounted = Counter(
+            "reaktly_rate_limits_uncounted_requests",
+            "Requests that passed uncounted, whatever their limit, because Redis was away.",
+            registry=self._registry,
+        )
         ProcessCollector(registry=self._registry)
         self._core = CollectorRegistry()
         self._core.register(_KnowledgeBaseCollector(knowledge_base))
@@ -165,6 +170,10 @@ class HttpMetrics:
         """Count one request."""
         self._requests.labels(method, route, str(status)).inc()
         self._seconds.labels(method, route).observe(seconds)
+
+    def observe_uncounted(self) -> None:
+        """Count a request that no rate limit could count."""
+        self._uncounted.inc()
 
     def render(self) -> bytes:
         """The text exposition format. Blocks: reads the registry's database."""

@@ -39,6 +39,9 @@ class ApiSettings(BaseModel):
     metrics_token: SecretStr | None = Field(
         default=None, description="When set, `/metrics` wants it as a bearer token."
     )
+    redis_url: SecretStr | None = Field(
+        default=None, description="Where processes count together; each by itself without it."
+    )
     rate_limits: Mapping[str, str] = Field(
         default_factory=dict,
         description="Operation name, or `*` for each of the others, to a limit like `60/minute` "

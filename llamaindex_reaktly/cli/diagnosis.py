@@ -1,5 +1,6 @@
 """`reaktly doctor`: looks at every part and says what to do about what it finds."""
 
+import contextlib
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -89,6 +90,8 @@ def _checks(*, deep: bool) -> Iterator[Check]:
                 from llamaindex_reaktly.cli.weaviate_diagnosis import check_weaviate
 
                 yield from check_weaviate(settings)
+            if settings.redis_url is not None:
+                yield _check_redis(settings.redis_url.get_secret_value())
             if deep:
                 yield _check_registry_file(knowledge_base)
             for info in knowledge_base.registry.knowledge_bases.all():
@@ -209,6 +212,18 @@ def _check_store(knowledge_base: "KnowledgeBase") -> Check:
             "if it stays so, `reaktly rebuild` makes the index again",
         )
     return Check("store", Verdict.OK, f"{knowledge_base.settings.store}, open")
+
+
+def _check_redis(url: str) -> Check:
+    from reaktly_api.windows import RedisWindow
+
+    try:
+        window = RedisWindow(url)
+        with contextlib.closing(window):
+            return Check("redis", Verdict.OK, f"{window.version()}, counts for the rate limits")
+    except ReaktlyError as error:
+        advice = "check REAKTLY_REDIS_URL and that Redis runs: until then nothing is limited"
+        return Check("redis", Verdict.FAILED, error.message, advice)
 
 
 def _check_knowledge_base(

@@ -165,6 +165,7 @@ def api_settings(settings: "Settings") -> "ApiSettings":
         max_bulk_items=settings.max_bulk_items,
         cors_origins=settings.cors_origins,
         metrics_token=settings.metrics_token,
+        redis_url=settings.redis_url,
         rate_limits=rate_limits,
     )
 

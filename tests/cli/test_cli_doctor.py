@@ -13,6 +13,7 @@ from llamaindex_reaktly.registry.registry import Registry
 from llamaindex_reaktly.settings import Settings
 from llamaindex_reaktly.stores.embedded import EmbeddedStore
 from llamaindex_reaktly.stores.protocol import StoreCounts
+from scripts.redis_server import RedisServer
 from scripts.weaviate_server import WeaviateServer
 from tests.upgrades.keep_release import claim, document, index
 
@@ -192,6 +193,21 @@ def test_a_base_is_warned_of_its_language_and_its_size(
     assert code == 0
     assert verdicts["knowledge base harbour"][0] == verdict
     assert words in verdicts["knowledge base harbour"][1]
+
+
+def test_a_redis_is_described_and_one_that_is_away_is_named(
+    run: Run, monkeypatch: pytest.MonkeyPatch, redis_server: RedisServer
+) -> None:
+    monkeypatch.setenv("REAKTLY_REDIS_URL", redis_server.url)
+    assert _verdicts(run)[1]["redis"][0] == "ok"
+    monkeypatch.setenv("REAKTLY_REDIS_URL", "redis://me:hunter2@127.0.0.1:1/0")
+    code, verdicts = _verdicts(run)
+    assert code == 1
+    verdict, found, advice = verdicts["redis"]
+    assert (verdict, found) == ("failed", "Redis does not answer: ConnectionError")
+    assert "REAKTLY_REDIS_URL" in advice
+    monkeypatch.setenv("REAKTLY_REDIS_URL", "localhost")
+    assert _verdicts(run)[1]["redis"][1].startswith("REAKTLY_REDIS_URL: must be an address")
 
 
 @pytest.mark.timeout(120)

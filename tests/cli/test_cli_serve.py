@@ -273,6 +273,9 @@ def test_the_api_is_given_the_limits_that_are_set(monkeypatch: pytest.MonkeyPatc
     assert given.max_body_bytes == 2048
     assert given.cors_origins == ("https://a.example", "https://b.example")
     assert given.rate_limits == {"*": "60/minute", "search": "none"}
+    assert given.redis_url is None
+    monkeypatch.setenv("REAKTLY_REDIS_URL", "redis://localhost")
+    assert api_settings(load_settings()).redis_url is not None
     monkeypatch.setenv("REAKTLY_RATE_LIMIT", "often")
     with pytest.raises(ConfigurationError, match=r"^REAKTLY_RATE_LIMIT: 'often'"):
         api_settings(load_settings())

@@ -39,7 +39,7 @@ def compose() -> dict[str, Any]:
 def services(compose: dict[str, Any]) -> dict[str, Service]:
     """Its services by name."""
     found: dict[str, Service] = compose["services"]
-    assert set(found) == {"reaktly", "weaviate", "postgresql"}
+    assert set(found) == {"reaktly", "weaviate", "postgresql", "redis"}
     return found
 
 
@@ -59,7 +59,7 @@ def test_every_secret_must_be_set_and_none_has_a_default(services: dict[str, Ser
         assert sentence.startswith(":?")
         assert HOW_TO.relative_to(ROOT).as_posix() in sentence
     for service in services.values():
-        for name, value in service["environment"].items():
+        for name, value in service.get("environment", {}).items():
             if re.search(r"PASSWORD|_KEYS?$", name):
                 assert VARIABLE.fullmatch(value), name
 
@@ -84,7 +84,7 @@ def test_every_service_is_watched_and_may_end_in_good_order(
         assert int(service["stop_grace_period"].removesuffix("s")) > 10
         # That of Reaktly comes with its image.
         assert ("healthcheck" in service) == (name != "reaktly")
-        for mount in service["volumes"]:
+        for mount in service.get("volumes", []):
             assert mount.partition(":")[0] in compose["volumes"]
     assert services["weaviate"]["ulimits"]["nofile"]["soft"] >= 100_000
 
@@ -117,6 +117,8 @@ def test_reaktly_is_told_of_the_services_by_settings_that_there_are(
     assert environment["PGPASSWORD"] == database["POSTGRES_PASSWORD"]
     assert settings.weaviate_url is not None
     assert urlsplit(settings.weaviate_url).hostname in services
+    assert settings.redis_url is not None
+    assert urlsplit(settings.redis_url.get_secret_value()).hostname == "redis"
     keys = services["weaviate"]["environment"]["AUTHENTICATION_APIKEY_ALLOWED_KEYS"]
     assert environment["REAKTLY_WEAVIATE_API_KEY"] == keys
 
