@@ -122,6 +122,14 @@ class Settings(BaseSettings):
         default=1024 * 1024,
         description="Largest content of one document in those two, in bytes of UTF-8.",
     )
+    rag_documents: Annotated[int, Field(ge=1, le=100)] = Field(
+        default=10, description="Most documents of an `inkeep-rag` answer."
+    )
+    rag_tokens: Annotated[int, Field(ge=1)] = Field(
+        default=10_000,
+        description="Most tokens of their texts, the best passages first; four bytes of UTF-8 "
+        "count as one.",
+    )
     max_bulk_items: Annotated[int, Field(ge=1)] = Field(
         default=10_000, description="Most items of one bulk request."
     )

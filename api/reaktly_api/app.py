@@ -24,6 +24,7 @@ from reaktly_api import docs_page, openapi
 from reaktly_api.dialects import dialect_of
 from reaktly_api.facade import Facade
 from reaktly_api.http_metrics import HttpMetrics
+from reaktly_api.inkeep import OPERATIONS as INKEEP_OPERATIONS
 from reaktly_api.middleware.body_limit import BodyLimitMiddleware
 from reaktly_api.middleware.errors import ErrorMiddleware, error_response
 from reaktly_api.middleware.observation import ObservationMiddleware
@@ -80,6 +81,7 @@ def create_app(
         *ingest.OPERATIONS,
         *jobs.OPERATIONS,
         *documents.OPERATIONS,
+        *INKEEP_OPERATIONS,
         *service_operations(metrics, document, page),
     )
     routes: list[BaseRoute] = [

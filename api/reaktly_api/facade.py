@@ -41,6 +41,10 @@ class Key(Protocol):
         """Ids of the knowledge bases within reach; `*` stands for all."""
 
     @property
+    def implied_knowledge_base(self) -> str | None:
+        """The knowledge base that a request means when it names none."""
+
+    @property
     def rate_limits(self) -> Mapping[str, str]:
         """Operation name (or `*`) to a limit such as `60/minute`."""
 

@@ -15,7 +15,7 @@ from pydantic.json_schema import GenerateJsonSchema
 
 from llamaindex_reaktly.errors import ErrorCode
 from reaktly_api.dialects import DIALECTS, dialect_of
-from reaktly_api.operations import JSON_TYPE, Operation
+from reaktly_api.operations import EVENT_STREAM, JSON_TYPE, Operation
 from reaktly_api.rate_limits import UNLIMITED
 
 REFERENCE = "#/components/schemas/{model}"
@@ -171,6 +171,8 @@ def _responses(operation: Operation, models: _Models) -> Json:
         good["content"] = {JSON_TYPE: {"schema": models.reference(operation.answer)}}
     else:
         good["content"] = {operation.media_type: {}}
+    if operation.streams:
+        good["content"][EVENT_STREAM] = {"schema": {"type": "string"}}
     responses: Json = {str(operation.status): good}
     statuses = {*operation.errors, *_ALWAYS, *(_WITH_KEY if operation.scopes else ())}
     for status in sorted(statuses):

@@ -5,7 +5,8 @@ the OpenAPI document read the same object. `Endpoint` runs it: read the body on 
 loop, then one hop to a thread for all the rest.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+import asyncio
+from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TypeVar
 from urllib.parse import parse_qsl
@@ -33,6 +34,7 @@ M = TypeVar("M", bound=BaseModel)
 UNKNOWN_CALLER_BYTES = 256 * 1024
 MAX_REPORTED_PROBLEMS = 5
 JSON_TYPE = "application/json"
+EVENT_STREAM = "text/event-stream"
 # Where a request's scope holds its `Call`, for those who tell of the request.
 CALL = "reaktly_api.call"
 
@@ -58,6 +60,17 @@ class Wait:
     document_ids: Sequence[str]
     finish: Callable[[Sequence[DocumentStatus]], Mapping[str, object]]
     seconds: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Stream:
+    """An answer as server-sent events, each sent when it is made.
+
+    `events` runs in threads, one event at a time, and is closed when the client leaves. What
+    can be refused is refused before there is a `Stream`: its first event takes the status.
+    """
+
+    events: Generator[bytes, None, None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +124,7 @@ class Call:
         return validate(model, dict(pairs))
 
 
-Run = Callable[[Call], Mapping[str, object] | Reply | Wait]
+Run = Callable[[Call], Mapping[str, object] | Reply | Wait | Stream]
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,6 +158,8 @@ class Operation:
     """What a key may do where nobody set anything, such as `60/minute`."""
     media_type: str = JSON_TYPE
     status: int = 200
+    streams: bool = False
+    """It answers with server-sent events where it is asked to."""
     on_loop: bool = False
     """Answer without a thread; for what must work when every thread is taken."""
 
@@ -213,6 +228,9 @@ class Endpoint:
             reply = self._answer(self._run_now(call))
         else:
             result, allowance = await threads.run(lambda: self._work(call, token))
+            if isinstance(result, Stream):
+                await _send_events(result, allowance, threads, receive, send)
+                return
             reply = await self._settle(result, allowance)
         await _send(reply, send)
 
@@ -235,7 +253,9 @@ class Endpoint:
         caller.require_scope(self._operation.scopes)
         call.recognised = caller
 
-    def _work(self, call: Call, token: str | None) -> tuple[Reply | Wait, Allowance | None]:
+    def _work(
+        self, call: Call, token: str | None
+    ) -> tuple[Reply | Wait | Stream, Allowance | None]:
         allowance = None
         if token is not None:
             if call.recognised is None:
@@ -244,13 +264,13 @@ class Endpoint:
                 call.caller.key, self._operation.name, self._operation.rate_limit
             )
         result = self._operation.run(call)
-        if isinstance(result, Wait):
+        if isinstance(result, (Wait, Stream)):
             return result, allowance
         return self._answer(result, allowance), allowance
 
     def _run_now(self, call: Call) -> Mapping[str, object] | Reply:
         result = self._operation.run(call)
-        assert not isinstance(result, Wait), "what runs on the loop never waits"
+        assert not isinstance(result, (Wait, Stream)), "what runs on the loop never waits"
         return result
 
     async def _settle(self, result: Reply | Wait, allowance: Allowance | None) -> Reply:
@@ -291,3 +311,42 @@ async def _send(reply: Reply, send: Send) -> None:
         }
     )
     await send({"type": "http.response.body", "body": reply.content})
+
+
+async def _send_events(
+    stream: Stream,
+    allowance: Allowance | None,
+    threads: Threads,
+    receive: Receive,
+    send: Send,
+) -> None:
+    """Send the events one by one. Raises `ClientDisconnect` when nobody reads them any more."""
+    headers = () if allowance is None else allowance.headers()
+    leaving = asyncio.ensure_future(_leave(receive))
+    try:
+        await send(
+            {
+                "type": "http.response.start",
+                "status": 200,
+                "headers": [
+                    (b"content-type", b"text/event-stream; charset=utf-8"),
+                    (b"cache-control", b"no-cache"),
+                    (b"x-accel-buffering", b"no"),  # nginx would keep the events together
+                    *((name.encode("latin-1"), value.encode("latin-1")) for name, value in headers),
+                ],
+            }
+        )
+        while (event := await threads.run(lambda: next(stream.events, None))) is not None:
+            if leaving.done():
+                stream.events.close()
+                raise ClientDisconnect
+            await send({"type": "http.response.body", "body": event, "more_body": True})
+        await send({"type": "http.response.body", "body": b""})
+    finally:
+        leaving.cancel()
+
+
+async def _leave(receive: Receive) -> None:
+    """Return when the client has left."""
+    while (await receive())["type"] != "http.disconnect":
+        pass

@@ -23,6 +23,14 @@ class ApiSettings(BaseModel):
     max_document_bytes: int = Field(
         default=MEBIBYTE, ge=1024, description="Largest content of a document in those two."
     )
+    rag_documents: int = Field(
+        default=10, ge=1, le=100, description="Most documents of an `inkeep-rag` answer."
+    )
+    rag_tokens: int = Field(
+        default=10_000,
+        ge=1,
+        description="Most tokens of their texts; four bytes of UTF-8 count as one.",
+    )
     max_bulk_items: int = Field(default=10_000, ge=1, description="Most items of a bulk request.")
     max_wait_seconds: float = Field(
         default=30.0, gt=0, le=280, description="Longest time that `?wait=true` waits."

@@ -163,6 +163,8 @@ def api_settings(settings: "Settings") -> "ApiSettings":
         max_batch_body_bytes=settings.max_batch_body_bytes,
         max_document_bytes=settings.max_document_bytes,
         max_bulk_items=settings.max_bulk_items,
+        rag_documents=settings.rag_documents,
+        rag_tokens=settings.rag_tokens,
         cors_origins=settings.cors_origins,
         metrics_token=settings.metrics_token,
         redis_url=settings.redis_url,

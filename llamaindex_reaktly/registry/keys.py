@@ -35,6 +35,13 @@ class ApiKey:
     expires_at: datetime | None
     revoked_at: datetime | None
 
+    @property
+    def implied_knowledge_base(self) -> str | None:
+        """What a request means that names no knowledge base: the key's only one, or its default."""
+        if len(self.knowledge_bases) == 1 and EVERY_KNOWLEDGE_BASE not in self.knowledge_bases:
+            return next(iter(self.knowledge_bases))
+        return self.default_knowledge_base
+
     def reaches(self, knowledge_base_id: str) -> bool:
         """Whether the key may touch that knowledge base, existing or not."""
         return (

@@ -9,7 +9,8 @@ from pydantic import TypeAdapter
 
 from llamaindex_reaktly.domain import Answer, AnswerRequest, SearchRequest, SearchResult
 from llamaindex_reaktly.knowledge_base import KnowledgeBase
-from reaktly_api.envelopes import ReaktlyEnvelope
+from reaktly_api import inkeep
+from reaktly_api.dialects import dialect_of
 from reaktly_api.operations import Operation
 from reaktly_api.reaktly import answer, documents, ingest, jobs, requests, search
 
@@ -19,6 +20,7 @@ OPERATIONS = (
     *documents.OPERATIONS,
     *search.OPERATIONS,
     *answer.OPERATIONS,
+    *inkeep.OPERATIONS,
 )
 WITH_EXAMPLES = [(o, e) for o in OPERATIONS for e in o.examples]
 
@@ -97,8 +99,12 @@ async def test_every_example_works_and_answers_as_described(
     response = await client.request(operation.method, operation.path, json=example.body)
 
     assert response.status_code == 200, response.text
-    assert "errors" not in response.json()
     assert operation.answer is not None
+    if example.body.get("stream"):
+        assert operation.streams
+        assert response.headers["content-type"].startswith("text/event-stream")
+        return
+    assert "errors" not in response.json()
     TypeAdapter(operation.answer).validate_json(response.content)
 
 
@@ -111,8 +117,10 @@ async def test_the_described_body_is_the_one_that_is_read(
     assert response.status_code == 400
     assert operation.body is not None
     required = operation.body.model_json_schema(by_alias=True)["required"]
-    assert response.json()["field"] == required[0]
-    TypeAdapter(ReaktlyEnvelope).validate_json(response.content)
+    TypeAdapter(dialect_of(operation.path).envelope).validate_json(response.content)
+    said = response.json()
+    named = said["error"]["param"] if isinstance(said["error"], dict) else said["field"]
+    assert named == required[0]
 
 
 async def test_answers_are_as_described(client: httpx.AsyncClient, item: dict[str, Any]) -> None:
@@ -124,6 +132,7 @@ async def test_answers_are_as_described(client: httpx.AsyncClient, item: dict[st
         "listDocuments": "/documents",
         "getDocument": f"/documents/{listed['documentId']}",
         "getPassages": f"/documents/{listed['documentId']}/passages",
+        "listModels": "/v1/models",
     }
     for operation in OPERATIONS:
         if operation.method == "GET":
