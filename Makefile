@@ -24,7 +24,7 @@ STORE ?=
 MODEL_RECIPE := llamaindex_reaktly/embeddings/minilm_graph.py llamaindex_reaktly/embeddings/minilm_weights.py
 MODEL_SOURCES := $(MODEL_RECIPE) $(shell find models/minilm -type f -not -path '*/__pycache__/*')
 PROJECT_SOURCES := pyproject.toml README.md LICENSE THIRD_PARTY_NOTICES.md \
-	$(shell find llamaindex_reaktly api -type f -not -path '*/__pycache__/*')
+	$(shell find llamaindex_reaktly api mcp_server -type f -not -path '*/__pycache__/*')
 
 PROJECT := $(STAMPS)/project-$(if $(EDITABLE),editable,wheel)
 MODEL := $(STAMPS)/model

@@ -44,7 +44,7 @@ from llamaindex_reaktly.purging import Purger
 from llamaindex_reaktly.registry.acceptance import Restored
 from llamaindex_reaktly.registry.documents import DocumentPage
 from llamaindex_reaktly.registry.keys import ApiKey
-from llamaindex_reaktly.registry.knowledge_bases import Holding
+from llamaindex_reaktly.registry.knowledge_bases import Holding, KnowledgeBaseInfo
 from llamaindex_reaktly.registry.registry import Registry
 from llamaindex_reaktly.retrieval.retriever import Retriever
 from llamaindex_reaktly.settings import Settings
@@ -358,6 +358,10 @@ class KnowledgeBase:
             self._require_knowledge_bases({knowledge_base_id})
         if not self.registry.knowledge_bases.bind(knowledge_base_id, organisation):
             raise UnknownKnowledgeBase(knowledge_base_id)
+
+    def list_knowledge_bases(self) -> list[KnowledgeBaseInfo]:
+        """All knowledge bases, by id."""
+        return self.registry.knowledge_bases.all()
 
     def delete_knowledge_base(self, knowledge_base_id: str) -> None:
         """Remove a knowledge base with everything in it; raises `UnknownKnowledgeBase`."""

@@ -10,7 +10,11 @@ from email.parser import Parser
 from pathlib import Path
 
 # Folder in the repository → package in the wheel.
-PACKAGES = {"llamaindex_reaktly": "llamaindex_reaktly", "api/reaktly_api": "reaktly_api"}
+PACKAGES = {
+    "llamaindex_reaktly": "llamaindex_reaktly",
+    "api/reaktly_api": "reaktly_api",
+    "mcp_server/reaktly_mcp": "reaktly_mcp",
+}
 LARGEST = 1024 * 1024
 
 

@@ -12,6 +12,7 @@ from llamaindex_reaktly.cli import (
     ingesting,
     keys,
     knowledge_bases,
+    mcp,
     model,
     searching,
     serving,
@@ -66,6 +67,7 @@ app = typer.Typer(
 
 app.command("serve")(serving.serve)
 app.command("worker")(working.worker)
+app.command("mcp")(mcp.mcp)
 app.add_typer(keys.app, name="keys")
 app.add_typer(knowledge_bases.app, name="kb")
 app.command("ingest")(ingesting.ingest)

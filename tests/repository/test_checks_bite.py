@@ -24,6 +24,7 @@ def run_check(module: str, *arguments: str | Path) -> subprocess.CompletedProces
 
 VIOLATIONS = {
     "core": ("llamaindex_reaktly/registry/keys.py", "import reaktly_api"),
+    "doors": ("mcp_server/reaktly_mcp/access.py", "import reaktly_api"),
     "door": ("api/reaktly_api/access.py", "import llamaindex_reaktly.cli"),
     "words": ("llamaindex_reaktly/domain.py", "import sqlalchemy"),
     "llama-index": (
@@ -37,7 +38,7 @@ def lint_imports(root: Path, contract: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [Path(sys.executable).with_name("lint-imports"), "--contract", contract, "--no-cache"],
         cwd=root,
-        env={"PYTHONPATH": f"{root}:{root / 'api'}"},
+        env={"PYTHONPATH": f"{root}:{root / 'api'}:{root / 'mcp_server'}"},
         capture_output=True,
         text=True,
         timeout=60,
@@ -46,7 +47,7 @@ def lint_imports(root: Path, contract: str) -> subprocess.CompletedProcess[str]:
 
 @pytest.mark.parametrize("contract", sorted(VIOLATIONS))
 def test_an_import_contract_breaks_when_it_is_violated(contract: str, tmp_path: Path) -> None:
-    for name in ("llamaindex_reaktly", "api", "pyproject.toml"):
+    for name in ("llamaindex_reaktly", "api", "mcp_server", "pyproject.toml"):
         copy = shutil.copytree if (ROOT / name).is_dir() else shutil.copy
         copy(ROOT / name, tmp_path / name)
     kept = lint_imports(tmp_path, contract)

@@ -9,18 +9,19 @@ from pathlib import Path
 
 import llamaindex_reaktly
 import reaktly_api
+import reaktly_mcp
 
 ROOT = Path(__file__).parents[2]
-# pydantic pins this half of itself exactly: whoever asks for the one gets the other.
-HALVES = {"pydantic_core": "pydantic"}
+# These pin a half of themselves exactly: whoever asks for the one gets the other.
+HALVES = {"mcp_types": "mcp", "pydantic_core": "pydantic"}
 # uvicorn takes these two by name.
 NAMED = {"httptools", "uvloop"}
-OWN = {"llamaindex_reaktly", "reaktly_api", "reaktly_minilm"}
+OWN = {"llamaindex_reaktly", "reaktly_api", "reaktly_mcp", "reaktly_minilm"}
 
 
 def imported_names() -> set[str]:
     names: set[str] = set()
-    for package in (llamaindex_reaktly, reaktly_api):
+    for package in (llamaindex_reaktly, reaktly_api, reaktly_mcp):
         for path in Path(next(iter(package.__path__))).rglob("*.py"):
             for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
                 if isinstance(node, ast.Import):

@@ -12,6 +12,7 @@ import pytest
 
 import llamaindex_reaktly
 import reaktly_api
+import reaktly_mcp
 
 # Modules whose classes are LlamaIndex components, or that run them. Nothing else may import
 # these while it is itself imported, but the worker, which has a process of its own.
@@ -40,7 +41,7 @@ else:
 
 def module_names() -> list[str]:
     names = []
-    for package in (llamaindex_reaktly, reaktly_api):
+    for package in (llamaindex_reaktly, reaktly_api, reaktly_mcp):
         names.append(package.__name__)
         found = pkgutil.walk_packages(package.__path__, f"{package.__name__}.")
         names += [module.name for module in found]

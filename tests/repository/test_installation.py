@@ -12,8 +12,9 @@ import pytest
 
 import llamaindex_reaktly
 import reaktly_api
+import reaktly_mcp
 
-PACKAGES = [llamaindex_reaktly, reaktly_api]
+PACKAGES = [llamaindex_reaktly, reaktly_api, reaktly_mcp]
 
 
 def is_editable() -> bool:

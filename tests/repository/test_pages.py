@@ -52,6 +52,7 @@ def test_the_import_contracts_name_every_module() -> None:
     light = modules - {"ingestion", "node_parser"}
     assert set(contracts["llama-index"]["source_modules"]) == {
         "reaktly_api",
+        "reaktly_mcp",
         *(f"llamaindex_reaktly.{name}" for name in light),
     }
 
