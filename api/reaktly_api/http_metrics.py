@@ -162,14 +162,24 @@ class HttpMetrics:
             "Requests that passed uncounted, whatever their limit, because Redis was away.",
             registry=self._registry,
         )
+        # To find a series by its labels costs several times what it takes to count.
+        self._series: dict[tuple[str, str, int], tuple[Counter, Histogram]] = {}
         ProcessCollector(registry=self._registry)
         self._core = CollectorRegistry()
         self._core.register(_KnowledgeBaseCollector(knowledge_base))
 
     def observe(self, method: str, route: str, status: int, seconds: float) -> None:
         """Count one request."""
-        self._requests.labels(method, route, str(status)).inc()
-        self._seconds.labels(method, route).observe(seconds)
+        series = self._series.get((method, route, status))
+        if series is None:
+            series = (
+                self._requests.labels(method, route, str(status)),
+                self._seconds.labels(method, route),
+            )
+            self._series[method, route, status] = series
+        count, times = series
+        count.inc()
+        times.observe(seconds)
 
     def observe_uncounted(self) -> None:
         """Count a request that no rate limit could count."""

@@ -23,6 +23,7 @@ from llamaindex_reaktly.cli.opening import open_knowledge_base
 from llamaindex_reaktly.cli.supervision import Witness, WorkerSupervisor
 from llamaindex_reaktly.errors import ConfigurationError, ReaktlyError, Unavailable
 from llamaindex_reaktly.file_systems import network_file_system
+from llamaindex_reaktly.logs import gathered_lines
 
 if TYPE_CHECKING:
     import uvicorn
@@ -89,7 +90,8 @@ def run_server(settings: "Settings", *, workers: int) -> None:
             lifecycle = _Lifecycle(settings, knowledge_base, supervisor, address_of(listener))
             server = _server(app, lifecycle, stop_asked)
             try:
-                server.run(sockets=[listener])
+                with gathered_lines():
+                    server.run(sockets=[listener])
             except SystemExit as error:  # uvicorn's way to say that the app did not start
                 raise Unavailable("the API could not start; the log says why") from error
             finally:

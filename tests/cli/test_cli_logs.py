@@ -6,7 +6,7 @@ import pytest
 import structlog
 
 from llamaindex_reaktly.errors import Unavailable
-from llamaindex_reaktly.logs import configure_logging
+from llamaindex_reaktly.logs import configure_logging, gathered_lines
 
 # Source lines are shown in tracebacks; this is what a value would be.
 CONTENT = "the patient's rash"
@@ -89,3 +89,24 @@ def test_configuring_again_replaces_rather_than_adds() -> None:
     configure_logging("json", stream=stream)
     logging.getLogger("x").warning("once")
     assert stream.getvalue().count("once") == 1
+
+
+def test_gathered_lines_are_all_written_in_order_when_their_block_ends() -> None:
+    stream = io.StringIO()
+    configure_logging("json", stream=stream)
+    log = structlog.get_logger()
+    with gathered_lines(stream):
+        for number in range(1_000):
+            log.info("counted", number=number)
+    log.info("behind")
+    lines = [json.loads(line) for line in stream.getvalue().splitlines()]
+    assert [line.get("number") for line in lines] == [*range(1_000), None]
+    assert lines[-1]["event"] == "behind"
+
+
+def test_gathered_lines_do_not_stop_who_logs_when_nobody_reads_them() -> None:
+    stream = io.StringIO()
+    configure_logging("json", stream=stream)
+    with gathered_lines(stream):
+        stream.close()
+        structlog.get_logger().info("into the void")

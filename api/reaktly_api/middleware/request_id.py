@@ -3,7 +3,6 @@
 import re
 import secrets
 
-from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from structlog.contextvars import bound_contextvars
 
@@ -29,9 +28,11 @@ class RequestIdMiddleware:
 
         async def send_with_id(message: Message) -> None:
             if message["type"] == "http.response.start":
-                headers = MutableHeaders(scope=message)
-                headers["x-request-id"] = request_id
-                headers["x-content-type-options"] = "nosniff"
+                message["headers"] = [
+                    *message.get("headers", ()),
+                    (HEADER, request_id.encode("ascii")),
+                    (b"x-content-type-options", b"nosniff"),
+                ]
             await send(message)
 
         with bound_contextvars(request_id=request_id):
