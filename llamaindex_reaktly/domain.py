@@ -106,6 +106,17 @@ class SecondName:
     name: str
 
 
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """Documents of a knowledge base: those of these ids, and of a source by url or title."""
+
+    knowledge_base_id: str
+    document_ids: frozenset[str] = frozenset()
+    source: str = ""
+    urls: frozenset[str] = frozenset()
+    titles: frozenset[str] = frozenset()
+
+
 # Base32 (RFC 4648, in lower case) two characters at a time: each push of an unchanged
 # document pays for its id, and the standard library's encoder is the larger part of that.
 _BASE32 = "abcdefghijklmnopqrstuvwxyz234567"

@@ -97,7 +97,9 @@ def _parse_object(raw: object, path: str, *, depth: int, budget: list[int]) -> F
     if not isinstance(raw, Mapping):
         raise InvalidRequest(f"{path} must be an object", field=path)
     if depth > MAX_DEPTH:
-        raise InvalidRequest(f"filters are nested deeper than {MAX_DEPTH} levels", field=path)
+        raise InvalidRequest(
+            f"{path}: filters are nested deeper than {MAX_DEPTH} levels", field=path
+        )
     parts: list[Filter] = []
     for name, value in raw.items():
         inner = f"{path}.{name}"
@@ -120,14 +122,16 @@ def _parse_field(name: object, value: object, path: str, budget: list[int]) -> l
     if not isinstance(name, str) or not _is_known_field(name):
         known = ", ".join(sorted(FIXED_FIELDS))
         raise InvalidRequest(
-            f"unknown filter field; use one of {known} or sourceData.NAME", field=path
+            f"{path}: unknown field; use one of {known} or sourceData.NAME", field=path
         )
     conditions = value if isinstance(value, Mapping) else {Operator.EQ.value: value}
     if not conditions:
         raise InvalidRequest(f"{path} has no operator", field=path)
     budget[0] -= len(conditions)
     if budget[0] < 0:
-        raise InvalidRequest(f"filters hold more than {MAX_CONDITIONS} conditions", field=path)
+        raise InvalidRequest(
+            f"{path}: filters hold more than {MAX_CONDITIONS} conditions", field=path
+        )
     return [_parse_comparison(name, key, operand, path) for key, operand in conditions.items()]
 
 
@@ -142,7 +146,7 @@ def _parse_comparison(name: str, key: object, operand: object, path: str) -> Com
         operator = Operator(str(key))
     except ValueError:
         known = ", ".join(Operator)
-        raise InvalidRequest(f"unknown operator; use one of {known}", field=path) from None
+        raise InvalidRequest(f"{path}: unknown operator; use one of {known}", field=path) from None
     inner = f"{path}.{operator}"
     if operator in LIST_OPERATORS:
         if not isinstance(operand, list):

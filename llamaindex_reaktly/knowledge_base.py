@@ -24,6 +24,7 @@ from llamaindex_reaktly.answers.protocol import Answerer
 from llamaindex_reaktly.domain import (
     Answer,
     AnswerRequest,
+    Choice,
     DocumentKey,
     DocumentState,
     DocumentStatus,
@@ -186,7 +187,16 @@ class KnowledgeBase:
             for base, some in wanted.items()
             if (ids := self.registry.documents.bury_named(some))
         }
-        deleted = set().union(*by_base.values())
+        return self._buried(by_base)
+
+    def delete_chosen(self, choice: Choice) -> int:
+        """Delete the documents that are as chosen, as `delete` does; how many there were."""
+        with span("delete"):
+            ids = self.registry.documents.bury_chosen(choice)
+            return self._buried({choice.knowledge_base_id: set(ids)} if ids else {})
+
+    def _buried(self, by_base: Mapping[str, set[str]]) -> int:
+        deleted: set[str] = set().union(*by_base.values())
         if current_origin().request_id is not None:
             _log_deletion(deleted)
         self._purge(by_base)

@@ -20,7 +20,7 @@ from llamaindex_reaktly.errors import (
     NotFound,
     ReaktlyError,
 )
-from reaktly_api import docs_page, openapi
+from reaktly_api import docs_page, openapi, smarttalk
 from reaktly_api.dialects import dialect_of
 from reaktly_api.facade import Facade
 from reaktly_api.http_metrics import HttpMetrics
@@ -78,6 +78,7 @@ def create_app(
     operations: Sequence[Operation] = (
         *search.OPERATIONS,
         *answer.OPERATIONS,
+        *smarttalk.OPERATIONS,
         *ingest.OPERATIONS,
         *jobs.OPERATIONS,
         *documents.OPERATIONS,

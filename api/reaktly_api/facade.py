@@ -12,6 +12,7 @@ from typing import Protocol
 from llamaindex_reaktly.domain import (
     Answer,
     AnswerRequest,
+    Choice,
     DocumentKey,
     DocumentState,
     DocumentStatus,
@@ -109,6 +110,9 @@ class Facade(Protocol):
 
     def delete(self, keys: Sequence[DocumentKey]) -> int:
         """Delete durably and at once; how many existed."""
+
+    def delete_chosen(self, choice: Choice) -> int:
+        """Delete durably and at once what is as chosen; how many there were."""
 
     def status(self, document_id: str) -> DocumentStatus | None:
         """Where one document stands."""

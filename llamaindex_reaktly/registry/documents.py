@@ -11,6 +11,7 @@ import sqlalchemy as sa
 
 from llamaindex_reaktly.domain import (
     NO_ORIGIN,
+    Choice,
     ContentType,
     DocumentKey,
     DocumentState,
@@ -155,6 +156,23 @@ class Documents:
             locks = [name.document_id for name in some if isinstance(name, DocumentKey)]
             realm = realm_of([name for name in some if isinstance(name, SecondName)])
             buried += self._database.write(functools.partial(update, some=some), locks, realm)
+        return buried
+
+    def bury_chosen(self, choice: Choice) -> list[str]:
+        """As `bury`, those that are as chosen when their turn comes; the ids."""
+
+        def update(connection: sa.Connection, some: Collection[str]) -> list[str]:
+            self._database.ring_on_commit("done")
+            # What was replaced since it was looked up may be no longer as chosen.
+            ids = [id_ for id_ in _chosen(connection, choice) if id_ in some]
+            return bury(connection, ids, self._database.now(connection))
+
+        with self._database.read() as connection:
+            found = sorted(_chosen(connection, choice))
+        buried: list[str] = []
+        for some in slices(found):
+            locked = frozenset(some)
+            buried += self._database.write(functools.partial(update, some=locked), locked)
         return buried
 
     def status(self, document_id: str) -> DocumentStatus | None:
@@ -328,6 +346,28 @@ class Documents:
             query = query.where(documents.c.source == source)
         with self._database.read() as connection:
             return list(connection.execute(query).scalars())
+
+
+def _chosen(connection: sa.Connection, choice: Choice) -> set[str]:
+    of_source = documents.c.source == choice.source
+    found: set[str] = set()
+    for column, values, condition in (
+        (documents.c.document_id, choice.document_ids, sa.true()),
+        (documents.c.url, choice.urls, of_source),
+        (documents.c.title, choice.titles, of_source),
+    ):
+        for some in slices(sorted(values)):
+            found.update(
+                connection.execute(
+                    sa.select(documents.c.document_id).where(
+                        documents.c.knowledge_base_id == choice.knowledge_base_id,
+                        documents.c.state != DocumentState.DELETED,
+                        column.in_(some),
+                        condition,
+                    )
+                ).scalars()
+            )
+    return found
 
 
 def bury(connection: sa.Connection, document_ids: Collection[str], now: float) -> list[str]:
