@@ -24,6 +24,8 @@ ATTRIBUTE_PREFIX = "sourceData."
 MAX_DEPTH = 16
 MAX_CONDITIONS = 256
 MAX_VALUES = 10_000
+# Of a path in a refusal: its names are the caller's.
+MAX_PATH = 256
 
 Scalar = str | int | float | bool
 
@@ -93,19 +95,22 @@ def parse_filter(raw: object, *, path: str = "filters") -> Filter | None:
     return _parse_object(raw, path, depth=0, budget=budget)
 
 
+def _wrong(path: str, what: str) -> InvalidRequest:
+    path = path[:MAX_PATH]
+    return InvalidRequest(f"{path}: {what}", field=path)
+
+
 def _parse_object(raw: object, path: str, *, depth: int, budget: list[int]) -> Filter:
     if not isinstance(raw, Mapping):
-        raise InvalidRequest(f"{path} must be an object", field=path)
+        raise _wrong(path, "must be an object")
     if depth > MAX_DEPTH:
-        raise InvalidRequest(
-            f"{path}: filters are nested deeper than {MAX_DEPTH} levels", field=path
-        )
+        raise _wrong(path, f"filters are nested deeper than {MAX_DEPTH} levels")
     parts: list[Filter] = []
     for name, value in raw.items():
         inner = f"{path}.{name}"
         if name in ("and", "or"):
             if not isinstance(value, list):
-                raise InvalidRequest(f"{inner} must be a list of filters", field=inner)
+                raise _wrong(inner, "must be a list of filters")
             operands = tuple(
                 _parse_object(item, f"{inner}[{i}]", depth=depth + 1, budget=budget)
                 for i, item in enumerate(value)
@@ -121,17 +126,13 @@ def _parse_object(raw: object, path: str, *, depth: int, budget: list[int]) -> F
 def _parse_field(name: object, value: object, path: str, budget: list[int]) -> list[Filter]:
     if not isinstance(name, str) or not _is_known_field(name):
         known = ", ".join(sorted(FIXED_FIELDS))
-        raise InvalidRequest(
-            f"{path}: unknown field; use one of {known} or sourceData.NAME", field=path
-        )
+        raise _wrong(path, f"unknown field; use one of {known} or sourceData.NAME")
     conditions = value if isinstance(value, Mapping) else {Operator.EQ.value: value}
     if not conditions:
-        raise InvalidRequest(f"{path} has no operator", field=path)
+        raise _wrong(path, "has no operator")
     budget[0] -= len(conditions)
     if budget[0] < 0:
-        raise InvalidRequest(
-            f"{path}: filters hold more than {MAX_CONDITIONS} conditions", field=path
-        )
+        raise _wrong(path, f"filters hold more than {MAX_CONDITIONS} conditions")
     return [_parse_comparison(name, key, operand, path) for key, operand in conditions.items()]
 
 
@@ -146,27 +147,27 @@ def _parse_comparison(name: str, key: object, operand: object, path: str) -> Com
         operator = Operator(str(key))
     except ValueError:
         known = ", ".join(Operator)
-        raise InvalidRequest(f"{path}: unknown operator; use one of {known}", field=path) from None
+        raise _wrong(path, f"unknown operator; use one of {known}") from None
     inner = f"{path}.{operator}"
     if operator in LIST_OPERATORS:
         if not isinstance(operand, list):
-            raise InvalidRequest(f"{inner} must be a list", field=inner)
+            raise _wrong(inner, "must be a list")
         if len(operand) > MAX_VALUES:
-            raise InvalidRequest(f"{inner} holds more than {MAX_VALUES} values", field=inner)
+            raise _wrong(inner, f"holds more than {MAX_VALUES} values")
         return Comparison(name, operator, tuple(_scalar(item, inner) for item in operand))
     if operator is Operator.EXISTS and not isinstance(operand, bool):
-        raise InvalidRequest(f"{inner} must be true or false", field=inner)
+        raise _wrong(inner, "must be true or false")
     scalar = _scalar(operand, inner)
     if operator in ORDER_OPERATORS and isinstance(scalar, bool):
-        raise InvalidRequest(f"{inner} must be a number or a string", field=inner)
+        raise _wrong(inner, "must be a number or a string")
     return Comparison(name, operator, scalar)
 
 
 def _scalar(value: object, path: str) -> Scalar:
     if isinstance(value, str | bool | int | float):
         if isinstance(value, str) and "\x00" in value:
-            raise InvalidRequest(f"{path} holds a NUL character", field=path)
+            raise _wrong(path, "holds a NUL character")
         if isinstance(value, float) and not math.isfinite(value):
-            raise InvalidRequest(f"{path} must be a finite number", field=path)
+            raise _wrong(path, "must be a finite number")
         return value
-    raise InvalidRequest(f"{path} must be a string, a number or a boolean", field=path)
+    raise _wrong(path, "must be a string, a number or a boolean")

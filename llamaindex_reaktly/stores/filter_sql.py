@@ -121,7 +121,7 @@ def compile_filter(filter_: Filter) -> Condition:
     condition = _compile(filter_)
     if len(condition.parameters) > _MAX_PARAMETERS:
         raise InvalidRequest(
-            f"filters hold more than {_MAX_PARAMETERS} values in all", field="filters"
+            f"filters: hold more than {_MAX_PARAMETERS} values in all", field="filters"
         )
     return condition
 
@@ -191,9 +191,8 @@ def _moment(value: Scalar) -> int:
             return microseconds(datetime.fromisoformat(value))
         except (ValueError, OverflowError):
             pass
-    raise InvalidRequest(
-        f"{_TIME_FIELD} is compared with an ISO 8601 date or time", field=f"filters.{_TIME_FIELD}"
-    )
+    path = f"filters.{_TIME_FIELD}"
+    raise InvalidRequest(f"{path}: is compared with an ISO 8601 date or time", field=path)
 
 
 def _ordered(sign: str) -> Callable[[Comparison], Condition]:
