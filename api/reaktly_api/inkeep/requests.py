@@ -17,7 +17,7 @@ from reaktly_api.patterns import NO_CONTROLS
 MAX_MODEL_LENGTH = 300
 # Of a longer question this is searched for; a pasted log is no reason to refuse a chat.
 MAX_QUESTION_LENGTH = 10_000
-_TEXT_PARTS = frozenset({"text", "input_text", "output_text", None})
+_TEXT_PARTS = ("text", "input_text", "output_text", None)  # a type may be no text at all
 USER = "user"
 # What a client answers to a tool call, in the two endpoints' words.
 _OF_TOOLS = frozenset({"tool", "function", "function_call_output"})
