@@ -54,8 +54,10 @@ test: setup ## run the tests (ARGS="-k words" narrows, COVERAGE=1 reports covera
 torture: setup ## kill and fault tests (KILLS=n on each registry; hours with the default 300)
 	@echo "==> torture: $(KILLS) kills on each registry, and every other fault"
 	@$(BIN)/python -m torture --kills $(KILLS) $(ARGS)
-	@echo "==> torture: the same with Weaviate as the store"
+	@echo "==> torture: the same with Weaviate as the store, indexing at once, later, and as a cluster"
 	@$(BIN)/python -m torture --store weaviate --kills $(KILLS) $(ARGS)
+	@$(BIN)/python -m torture --store weaviate-async --kills $(KILLS) $(or $(ARGS),kills store-kills)
+	@$(BIN)/python -m torture --store weaviate-cluster --kills $(KILLS) $(or $(ARGS),node-loss)
 
 check: setup ## format, lint, types, import contracts, licences, docs
 	@echo "==> check: format"; $(BIN)/ruff format --check .

@@ -15,7 +15,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
@@ -90,7 +90,7 @@ class WeaviateServer:
         self.data = data
         self.key = secrets.token_urlsafe(24)
         self._additions = dict(environment or {})
-        self._ports = _free_ports()
+        self.ports = _free_ports()
         self._log = data.with_name(data.name + ".log")
         self._process: subprocess.Popen[bytes] | None = None
         self._container: str | None = None
@@ -104,12 +104,12 @@ class WeaviateServer:
     @property
     def url(self) -> str:
         """Where REST answers."""
-        return f"http://127.0.0.1:{self._ports['http']}"
+        return f"http://127.0.0.1:{self.ports['http']}"
 
     @property
     def grpc_url(self) -> str:
         """Where gRPC answers."""
-        return f"http://127.0.0.1:{self._ports['grpc']}"
+        return f"http://127.0.0.1:{self.ports['grpc']}"
 
     @property
     def settings(self) -> dict[str, str]:
@@ -138,7 +138,7 @@ class WeaviateServer:
                 return
             self.stop()
             if fresh and attempt < START_ATTEMPTS - 1:
-                self._ports = _free_ports()
+                self.ports = _free_ports()
         raise AssertionError(f"Weaviate did not get ready: {self.log()[-2000:]}")
 
     def launch(self) -> None:
@@ -147,7 +147,7 @@ class WeaviateServer:
         if self._binary is None:
             self._run_container()
             return
-        arguments = ["--host", "127.0.0.1", "--port", str(self._ports["http"]), "--scheme", "http"]
+        arguments = ["--host", "127.0.0.1", "--port", str(self.ports["http"]), "--scheme", "http"]
         with self._log.open("ab") as log:
             self._process = subprocess.Popen(
                 [str(self._binary), *arguments],
@@ -172,7 +172,7 @@ class WeaviateServer:
 
     def is_ready(self) -> bool:
         """What it says of itself just now."""
-        connection = http.client.HTTPConnection("127.0.0.1", self._ports["http"], timeout=2)
+        connection = http.client.HTTPConnection("127.0.0.1", self.ports["http"], timeout=2)
         with (
             contextlib.closing(connection),
             contextlib.suppress(OSError, http.client.HTTPException),
@@ -198,6 +198,18 @@ class WeaviateServer:
         finally:
             self._signal(signal.SIGCONT)
 
+    def belong_to(self, nodes: "Sequence[WeaviateServer]") -> None:
+        """Have it be one of these nodes from its next start on, named as its data is."""
+        if self._binary is None:
+            raise WeaviateMissing("a cluster on one machine needs Weaviate's program, not Docker")
+        self.key = nodes[0].key
+        self._additions |= {
+            "CLUSTER_HOSTNAME": self.data.name,
+            "CLUSTER_JOIN": ",".join(f"127.0.0.1:{node.ports['gossip']}" for node in nodes),
+            "RAFT_JOIN": ",".join(f"{node.data.name}:{node.ports['raft']}" for node in nodes),
+            "RAFT_BOOTSTRAP_EXPECT": str(len(nodes)),
+        }
+
     def log(self) -> str:
         """What it wrote."""
         return self._log.read_text(errors="replace") if self._log.exists() else ""
@@ -215,7 +227,7 @@ class WeaviateServer:
         self.stop()
 
     def _environment(self, data: str) -> dict[str, str]:
-        ports = self._ports
+        ports = self.ports
         return {
             "DISABLE_TELEMETRY": "true",
             "PERSISTENCE_DATA_PATH": data,
@@ -254,7 +266,7 @@ class WeaviateServer:
         command += ["--user", f"{os.getuid()}:{os.getgid()}"]
         command += ["--volume", f"{self.data.absolute()}:/var/lib/weaviate"]
         for name, inside in (("http", 8080), ("grpc", 50051)):
-            command += ["--publish", f"127.0.0.1:{self._ports[name]}:{inside}"]
+            command += ["--publish", f"127.0.0.1:{self.ports[name]}:{inside}"]
         command += [IMAGE, "--host", "0.0.0.0", "--port", "8080", "--scheme", "http"]
         subprocess.run(command, check=True, stdout=subprocess.DEVNULL, timeout=600)
 
@@ -284,6 +296,66 @@ class WeaviateServer:
                 self._process.kill()
                 self._process.wait()
             self._process = None
+
+
+class WeaviateCluster:
+    """Three servers on loopback, each with a copy of everything. Enter it.
+
+    What uses it knows the first node alone. Raises `WeaviateMissing` where only Docker could
+    run them.
+    """
+
+    def __init__(self, directory: Path) -> None:
+        self.nodes = [WeaviateServer(directory / name) for name in ("node1", "node2", "node3")]
+        for node in self.nodes:
+            node.belong_to(self.nodes)
+
+    @property
+    def settings(self) -> dict[str, str]:
+        """The environment that points Reaktly at the first node, and has it keep three copies."""
+        return self.nodes[0].settings | {
+            "REAKTLY_WEAVIATE_REPLICATION_FACTOR": str(len(self.nodes)),
+            "REAKTLY_WEAVIATE_CONSISTENCY": "quorum",
+        }
+
+    def start(self) -> None:
+        """Start all nodes and wait until each is ready: none is, alone."""
+        for node in self.nodes:
+            node.launch()
+        for node in self.nodes:
+            if not node.wait_until_ready():
+                self.stop()
+                raise AssertionError(f"{node.data.name} did not get ready: {node.log()[-2000:]}")
+
+    def kill(self) -> None:
+        """End all nodes as a power cut would."""
+        for node in self.nodes:
+            node.kill()
+
+    def stop(self) -> None:
+        """End all nodes in good order."""
+        for node in self.nodes:
+            node.stop()
+
+    @contextmanager
+    def frozen(self) -> Iterator[None]:
+        """All nodes stopped in mid-work, and going on afterwards."""
+        with contextlib.ExitStack() as stack:
+            for node in self.nodes:
+                stack.enter_context(node.frozen())
+            yield
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.stop()
 
 
 def _inherited() -> dict[str, str]:

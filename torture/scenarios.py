@@ -9,11 +9,13 @@ from torture.disk import disk_full, disk_full_without_reserve, read_only
 from torture.fencing import fencing
 from torture.freezes import freeze_storm
 from torture.many_bases import many_bases
+from torture.node_loss import node_loss
 from torture.outages import outages
 from torture.outcome import Outcome
 from torture.server_crashes import server_crashes
 from torture.servers import RegistryKind, StoreKind
 from torture.soak import soak
+from torture.store_kills import store_kills
 from torture.storm import fleet_kill_storm, kill_storm
 
 
@@ -44,6 +46,18 @@ def _alone(about: str, run: Callable[[Context], Outcome]) -> Scenario:
 
 SCENARIOS: Mapping[str, Scenario] = {
     "kills": Scenario("SIGKILL of API, worker or both while clients write and look.", kill_storm),
+    "store-kills": Scenario(
+        "SIGKILL of Weaviate, worker or both while clients write and look.",
+        store_kills,
+        (RegistryKind.SQLITE,),
+        (StoreKind.WEAVIATE, StoreKind.WEAVIATE_ASYNC),
+    ),
+    "node-loss": Scenario(
+        "A node of a Weaviate cluster is killed in mid-ingest, and comes back.",
+        node_loss,
+        (RegistryKind.SQLITE,),
+        (StoreKind.WEAVIATE_CLUSTER,),
+    ),
     "fleet-kills": _alone("The same with a fleet of processes.", fleet_kill_storm),
     "fencing": Scenario("A worker stopped beyond its lease, overtaken and woken.", fencing),
     "freezes": Scenario("Any process stopped wherever it stands, and woken.", freeze_storm),

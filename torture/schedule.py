@@ -5,7 +5,7 @@ client, and the same faults with the same pauses. How they interleave is the mac
 """
 
 import random
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -143,6 +143,12 @@ class Target(StrEnum):
     API = "api"
     WORKER = "worker"
     BOTH = "api and worker"
+    STORE = "store"
+    STORE_AND_WORKER = "store and worker"
+
+
+OF_THE_PRODUCT = (Target.API, Target.WORKER, Target.BOTH)
+OF_THE_STORE = (Target.STORE, Target.WORKER, Target.STORE_AND_WORKER)
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,14 +189,20 @@ def freezes(seed: int, number: int, *, longest: float) -> list[Freeze]:
     ]
 
 
-def kills(seed: int, number: int, *, longest_pause: float = 2.0) -> list[Kill]:
+def kills(
+    seed: int,
+    number: int,
+    *,
+    targets: Sequence[Target] = OF_THE_PRODUCT,
+    longest_pause: float = 2.0,
+) -> list[Kill]:
     """So many kills, as many of each target as of the others, give or take one."""
     dice = random.Random(f"{seed}/kills")
     drawn: list[Kill] = []
     while len(drawn) < number:
         # Shuffled in blocks: a worker killed again and again, with no API killed between,
         # is given up by its supervisor, and that is not what is tested.
-        block = list(Target)
+        block = list(targets)
         dice.shuffle(block)
         drawn += [
             Kill(

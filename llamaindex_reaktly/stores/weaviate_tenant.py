@@ -42,6 +42,9 @@ _BATCHES_AT_ONCE = 3
 _IDS_A_REQUEST = 500
 # With ASYNC_INDEXING, vectors are found about a second after they were acknowledged.
 _FOUND_WITHIN_S = 45.0
+# A server that was killed may have lost a vector of an object that it kept, and does not index
+# it again when the same is sent again: what is not found by then is removed and sent anew.
+_REMOVED_AFTER_S = 5.0
 _NOTHING = "#nothing"
 _PROBES_AT_ONCE = 4
 _NEIGHBOURS = 10
@@ -80,17 +83,30 @@ async def put(tenant: Tenant, objects: Sequence[StoredObject]) -> None:
 
     async def store(batch: Sequence[StoredObject]) -> None:
         async with limit:
-            answer = await tenant.data.insert_many(batch)
-            # A single error may stand for the whole batch, whatever ids are given back.
-            for error in answer.errors.values():
-                log.warning("weaviate_refused", message=error.message[:500])
-                raise translation(error.message)
-            await _see(tenant, batch)
+            await _insert(tenant, batch)
+            lost = await _unseen(tenant, batch, within=_REMOVED_AFTER_S)
+            if lost:
+                log.warning("weaviate_vectors_lost", objects=len(lost))
+                await remove(tenant, Filter.by_id().contains_any([str(one.uuid) for one in lost]))
+                await _insert(tenant, lost)
+                if await _unseen(tenant, lost, within=_FOUND_WITHIN_S):
+                    raise Unavailable("Weaviate does not find vectors that it acknowledged")
 
     await together(store(batch) for batch in slices(objects, BATCH))
 
 
-async def _see(tenant: Tenant, batch: Sequence[StoredObject]) -> None:
+async def _insert(tenant: Tenant, batch: Sequence[StoredObject]) -> None:
+    answer = await tenant.data.insert_many(batch)
+    # A single error may stand for the whole batch, whatever ids are given back.
+    for error in answer.errors.values():
+        log.warning("weaviate_refused", message=error.message[:500])
+        raise translation(error.message)
+
+
+async def _unseen(
+    tenant: Tenant, batch: Sequence[StoredObject], *, within: float
+) -> list[StoredObject]:
+    """The objects whose vectors are not found in that time, in seconds."""
     by_vector = [one for one in batch if isinstance(one.vector, dict)]
     others = [str(one.uuid) for one in batch if not isinstance(one.vector, dict)]
     if others:
@@ -98,11 +114,11 @@ async def _see(tenant: Tenant, batch: Sequence[StoredObject]) -> None:
         if len(there) < len(others):
             raise Unavailable("Weaviate did not keep what it acknowledged; it is sent again")
     if not by_vector:
-        return
+        return []
     assert isinstance(by_vector[0].vector, dict)
     probe = by_vector[0].vector[VECTOR]
     chosen = Filter.by_id().contains_any([str(one.uuid) for one in by_vector])
-    deadline = time.monotonic() + _FOUND_WITHIN_S
+    deadline = time.monotonic() + within
     while True:
         found = await tenant.query.near_vector(
             probe,
@@ -111,10 +127,11 @@ async def _see(tenant: Tenant, batch: Sequence[StoredObject]) -> None:
             limit=len(by_vector),
             return_properties=[],
         )
-        if len(found.objects) == len(by_vector):
-            return
+        seen = {str(one.uuid) for one in found.objects}
+        if len(seen) == len(by_vector):
+            return []
         if time.monotonic() > deadline:
-            raise Unavailable("Weaviate does not find vectors that it acknowledged")
+            return [one for one in by_vector if str(one.uuid) not in seen]
         await asyncio.sleep(0.05)
 
 

@@ -2,11 +2,22 @@
 
 import itertools
 from collections import Counter
+from collections.abc import Sequence
 
 import pytest
 
 from torture.documents import item, versions_in
-from torture.schedule import HOT, Request, Target, Verb, kills, questions_of, requests_of
+from torture.schedule import (
+    HOT,
+    OF_THE_PRODUCT,
+    OF_THE_STORE,
+    Request,
+    Target,
+    Verb,
+    kills,
+    questions_of,
+    requests_of,
+)
 
 
 def first(seed: int, client: int = 0, number: int = 400) -> list[Request]:
@@ -31,9 +42,11 @@ def test_a_longer_run_begins_like_a_shorter_one() -> None:
     assert kills(7, 300)[:30] == kills(7, 30)
 
 
+@pytest.mark.parametrize("targets", [OF_THE_PRODUCT, OF_THE_STORE])
 @pytest.mark.parametrize("seed", range(5))
-def test_kills_are_split_over_api_worker_and_both(seed: int) -> None:
-    assert set(Counter(kill.target for kill in kills(seed, 30)).values()) == {10}
+def test_kills_are_split_evenly_over_their_targets(seed: int, targets: Sequence[Target]) -> None:
+    drawn = kills(seed, 30, targets=targets)
+    assert Counter(kill.target for kill in drawn) == dict.fromkeys(targets, 10)
 
 
 @pytest.mark.parametrize("seed", range(20))
