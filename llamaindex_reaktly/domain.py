@@ -169,6 +169,18 @@ class SourceDocument:
     # the ones that they came with.
     is_renamable: bool = False
     second_name: str | None = None
+    # Whether title, summary and tags are to be found where they are missing.
+    fill_missing: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class FoundMetadata:
+    """What was found for a document whose owner left it out; `methods` says how, by field."""
+
+    title: str | None = None
+    summary: str | None = None
+    tags: tuple[str, ...] = ()
+    methods: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -327,3 +339,4 @@ class StoredContent:
 
     status: DocumentStatus
     document: SourceDocument
+    found: FoundMetadata | None = None

@@ -71,6 +71,7 @@ class Line(BaseModel):
     attributes: dict[str, JsonValue] = Field(default_factory=dict)
     clientHash: str | None = None  # noqa: N815
     priority: Literal["LOW", "NORMAL", "HIGH"] = "NORMAL"
+    fillMissing: bool = False  # noqa: N815
 
     def restored(self, knowledge_base_id: str) -> Restored:
         """The document in a knowledge base, which may be another than it came from."""
@@ -88,6 +89,7 @@ class Line(BaseModel):
             attributes=self.attributes,
             client_hash=self.clientHash,
             priority=Priority[self.priority],
+            fill_missing=self.fillMissing,
             is_renamable=True,
             second_name=self.secondName,
         )
@@ -165,6 +167,7 @@ def _line(stored: StoredContent) -> dict[str, object]:
         "attributes": dict(document.attributes),
         "clientHash": document.client_hash,
         "priority": document.priority.name,
+        "fillMissing": document.fill_missing,
     }
 
 

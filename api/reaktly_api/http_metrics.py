@@ -33,6 +33,7 @@ _COUNTERS = {
     "documents_claimed": "Documents that workers took up.",
     "documents_claimed_again": "Documents taken up again because their worker fell silent.",
     "documents_parsed": "Documents cleaned and cut.",
+    "documents_extracted": "Documents whose missing title, summary or tags were looked for.",
     "documents_indexed": "Documents that became searchable.",
     "documents_failed": "Documents that failed.",
     "documents_released": "Documents given back untried: an outage, or a worker that was stopped.",

@@ -222,6 +222,8 @@ class Intake:
     def _sort_in(self, claim: Claim, embedder: str, outcome: Outcome, batch: Batch) -> None:
         """Add what came of a document to the batch; one that is at fault may be tried again."""
         if not isinstance(outcome, ParsingFault):
+            if outcome.found is not None:
+                self._journal.count("documents_extracted")
             batch.prepared.append(self._preparer.complete(claim, embedder, outcome))
         elif outcome.is_final or claim.attempts >= MAX_ATTEMPTS:
             batch.refused.append(Verdict(claim, error=outcome.reason))

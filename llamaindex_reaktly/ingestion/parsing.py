@@ -1,8 +1,9 @@
 """From an accepted document to the texts that are embedded: cleaned, cut and analysed.
 
-The steps are LlamaIndex transformations, run in this order: the HTML cleaner, the
-section node parser, whatever an operator adds. No model is loaded here, and no thread
-started: a process may be forked that does this and nothing else.
+The steps are LlamaIndex transformations, run in this order: the HTML cleaner, the language
+detector, the extractor where metadata is missing, the section node parser, whatever an
+operator adds. No model is loaded here, and no thread started: a process may be forked that
+does this and nothing else.
 """
 
 import importlib
@@ -25,9 +26,11 @@ from llamaindex_reaktly.analysis import Analyzer
 from llamaindex_reaktly.content import metadata as keys
 from llamaindex_reaktly.content.html_cleaner import HtmlCleaner
 from llamaindex_reaktly.content.language import detect_language
-from llamaindex_reaktly.domain import SourceDocument
+from llamaindex_reaktly.domain import FoundMetadata, SourceDocument
 from llamaindex_reaktly.embeddings.catalogue import load_tokenizer
 from llamaindex_reaktly.errors import ConfigurationError, ReaktlyError
+from llamaindex_reaktly.extractors.filler import MetadataFiller, missing_metadata
+from llamaindex_reaktly.extractors.local import LocalExtractor, MetadataExtractor
 from llamaindex_reaktly.node_parser.section_node_parser import SectionNodeParser
 
 log = structlog.get_logger(__name__)
@@ -52,6 +55,8 @@ class ParsedDocument:
 
     language: str
     chunks: tuple[ParsedChunk, ...]
+    found: FoundMetadata | None = None
+    """What an extractor found; None where none was run."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,14 +114,22 @@ class Parsing(Protocol):
 class TransformationChain:
     """Runs the transformations, cut to the budget of whichever embedder is named.
 
-    `added` come last. Not for several threads at once.
+    `added` come last; `extractor` finds metadata that is missing. Not for several threads at
+    once.
     """
 
-    def __init__(self, models_dir: Path, added: Sequence[TransformComponent] = ()) -> None:
+    def __init__(
+        self,
+        models_dir: Path,
+        added: Sequence[TransformComponent] = (),
+        *,
+        extractor: MetadataExtractor | None = None,
+    ) -> None:
         self._models_dir = models_dir
         self._added = tuple(added)
         self._parsers: dict[str, SectionNodeParser] = {}
         self._analyzer = Analyzer()
+        self._extractor = extractor or LocalExtractor(self._analyzer)
 
     def warm_up(self, embedder: str) -> None:
         """Load what the first document would wait for; raises as `parse` does."""
@@ -124,16 +137,22 @@ class TransformationChain:
 
     def parse(self, document_id: str, document: SourceDocument, embedder: str) -> ParsedDocument:
         """The document's passages. Raises `ModelMissing` without that embedder's tokenizer."""
-        steps = (HtmlCleaner(), LanguageDetector(), self._parser(embedder), *self._added)
+        steps: list[TransformComponent] = [HtmlCleaner(), LanguageDetector()]
+        filler = None
+        if wanted := missing_metadata(document):
+            filler = MetadataFiller(extractor=self._extractor, wanted=wanted)
+            steps.append(filler)
+        steps += [self._parser(embedder), *self._added]
         nodes = [
             node
             for node in run_transformations([_llama_document(document_id, document)], steps)
             if isinstance(node, TextNode)
         ]
         language = next((str(n.metadata.get(keys.LANGUAGE, "en")) for n in nodes), "en")
-        return ParsedDocument(
-            language, tuple(self._chunk(node, document.tags, language) for node in nodes)
-        )
+        found = None if filler is None else filler.found
+        tags = document.tags or (() if found is None else found.tags)
+        chunks = tuple(self._chunk(node, tags, language) for node in nodes)
+        return ParsedDocument(language, chunks, found)
 
     def _parser(self, embedder: str) -> SectionNodeParser:
         parser = self._parsers.get(embedder)

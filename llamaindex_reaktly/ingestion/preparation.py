@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 
 import numpy as np
 
+from llamaindex_reaktly.domain import FoundMetadata
 from llamaindex_reaktly.embeddings.minilm import MiniLM
 from llamaindex_reaktly.embeddings.minilm_embedding import MiniLMEmbedding
 from llamaindex_reaktly.embeddings.protocol import EmbedderIdentity
@@ -42,6 +43,7 @@ class PreparedDocument:
     claim: Claim
     document: IndexedDocument
     nodes: tuple[PreparedNode, ...]
+    found: FoundMetadata | None = None
 
     @property
     def knowledge_base_id(self) -> str:
@@ -112,16 +114,17 @@ class Preparer:
     def complete(self, claim: Claim, embedder: str, parsed: ParsedDocument) -> PreparedDocument:
         """The parsed document with the vectors that it has in the index already."""
         declared = claim.document
+        found = parsed.found or FoundMetadata()
         document = IndexedDocument(
             document_id=claim.document_id,
             version=claim.version,
             source=declared.key.source,
             external_id=declared.key.external_id,
             source_type=declared.source_type,
-            title=declared.title,
+            title=declared.title or found.title or "",
             url=declared.url,
-            summary=declared.summary,
-            tags=declared.tags,
+            summary=declared.summary or found.summary,
+            tags=declared.tags or found.tags,
             language=parsed.language,
             attributes=declared.attributes,
             updated_at=datetime.fromtimestamp(claim.updated_at, UTC),
@@ -136,7 +139,7 @@ class Preparer:
             node.vector = known.get(node.content_digest)
             if node.vector is None and not declared.force_refresh:
                 node.vector = self._kept.get((embedder, node.content_digest))
-        return PreparedDocument(claim, document, tuple(nodes))
+        return PreparedDocument(claim, document, tuple(nodes), parsed.found)
 
     def embed(self, nodes: Sequence[PreparedNode]) -> None:
         """Give these nodes their vectors, those of one model in one call."""

@@ -115,7 +115,7 @@ class Settler:
             self._held.put_off(knowledge_base_id, [p.claim for p in ready], error)
             return []
         self._breaker.worked(knowledge_base_id)
-        return [Verdict(p.claim, chunks=len(p.nodes)) for p in ready]
+        return [Verdict(p.claim, chunks=len(p.nodes), found=p.found) for p in ready]
 
     def close(self) -> None:
         """End the thread, when it has written what it has."""

@@ -66,15 +66,15 @@ def own_hash(document: SourceDocument) -> str:
 
 def declared(document: SourceDocument) -> str:
     """The metadata that needs no column of its own, as JSON with sorted keys."""
-    return orjson.dumps(
-        {
-            "summary": document.summary,
-            "tags": document.tags,
-            "language": document.language,
-            "attributes": dict(document.attributes),
-        },
-        option=orjson.OPT_SORT_KEYS,
-    ).decode()
+    values: dict[str, object] = {
+        "summary": document.summary,
+        "tags": document.tags,
+        "language": document.language,
+        "attributes": dict(document.attributes),
+    }
+    if document.fill_missing:  # others keep the hashes that they had before there was this
+        values["fill_missing"] = True
+    return orjson.dumps(values, option=orjson.OPT_SORT_KEYS).decode()
 
 
 class Acceptance:
@@ -382,6 +382,7 @@ def _payload(document: SourceDocument, document_id: str) -> dict[str, object]:
         "document_id": document_id,
         "declared": declared(document),
         "content": document.content,
+        "found": None,
     }
 
 
@@ -404,6 +405,10 @@ def _upserts(database: Database, row: Mapping[str, object]) -> tuple[sa.Insert, 
     insert = database.insert(payloads)
     upsert_payloads = insert.on_conflict_do_update(
         index_elements=[payloads.c.document_id],
-        set_={"declared": insert.excluded.declared, "content": insert.excluded.content},
+        set_={
+            "declared": insert.excluded.declared,
+            "content": insert.excluded.content,
+            "found": insert.excluded.found,
+        },
     )
     return upsert, upsert_payloads

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from llamaindex_reaktly.domain import Origin, SourceDocument
+from llamaindex_reaktly.domain import FoundMetadata, Origin, SourceDocument
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,3 +33,4 @@ class Verdict:
     claim: Claim
     chunks: int = 0
     error: str | None = None
+    found: FoundMetadata | None = None

@@ -26,6 +26,7 @@ from llamaindex_reaktly.domain import (
 )
 from llamaindex_reaktly.errors import Conflict, InvalidRequest, NotFound
 from llamaindex_reaktly.registry.database import Database
+from llamaindex_reaktly.registry.found import read
 from llamaindex_reaktly.registry.names import (
     Name,
     forget,
@@ -111,7 +112,7 @@ class Documents:
     def _contents(self, document_ids: Sequence[str]) -> list[StoredContent]:
         with self._database.read() as connection:
             rows = connection.execute(
-                sa.select(documents, payloads.c.declared, payloads.c.content)
+                sa.select(documents, payloads.c.declared, payloads.c.content, payloads.c.found)
                 .join(payloads, payloads.c.document_id == documents.c.document_id)
                 .where(
                     documents.c.document_id.in_(document_ids),
@@ -124,6 +125,7 @@ class Documents:
                 StoredContent(
                     status_of(row),
                     replace(document_of(row, row), second_name=seconds.get(row["document_id"])),
+                    read(row["found"]),
                 )
                 for row in rows
             ]
@@ -429,10 +431,11 @@ def status_of(values: sa.RowMapping) -> DocumentStatus:
 def document_of(values: sa.RowMapping, payload: sa.RowMapping) -> SourceDocument:
     """What was accepted: a row of `documents` and its row of `payloads`."""
     extra = orjson.loads(payload["declared"])
+    found = read(payload["found"])
     return SourceDocument(
         key=DocumentKey(values["knowledge_base_id"], values["source"], values["external_id"]),
         source_type=SourceType(values["source_type"]),
-        title=values["title"],
+        title="" if found is not None and found.title else values["title"],
         content=payload["content"],
         content_type=None
         if values["content_type"] is None
@@ -445,6 +448,7 @@ def document_of(values: sa.RowMapping, payload: sa.RowMapping) -> SourceDocument
         client_hash=values["client_hash"],
         force_refresh=values["force_refresh"],
         priority=Priority(Priority.HIGH - values["queue_rank"]),
+        fill_missing=bool(extra.get("fill_missing")),
     )
 
 

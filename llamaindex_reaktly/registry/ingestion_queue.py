@@ -18,6 +18,7 @@ from llamaindex_reaktly.domain import DocumentState, Origin, Outcome
 from llamaindex_reaktly.registry.claims import Claim, Verdict
 from llamaindex_reaktly.registry.database import Database
 from llamaindex_reaktly.registry.documents import document_of
+from llamaindex_reaktly.registry.found import written
 from llamaindex_reaktly.registry.schema import (
     UNPURGED,
     counters,
@@ -310,6 +311,8 @@ class IngestionQueue:
                     values |= {"indexed_version": claim.version, "chunks": verdict.chunks}
                     if tick is not None and indexed[0] != claim.version:
                         values["live_since"] = tick
+                    if verdict.found is not None and verdict.found.title:
+                        values["title"] = verdict.found.title
                 done = connection.execute(
                     sa.update(documents)
                     .where(
@@ -322,6 +325,12 @@ class IngestionQueue:
                 )
                 if not done.rowcount:
                     fallen.append(claim)
+                elif verdict.found is not None:
+                    connection.execute(
+                        sa.update(payloads)
+                        .where(payloads.c.document_id == claim.document_id)
+                        .values(found=written(verdict.found))
+                    )
                 if tick is not None and not failed:
                     is_done = bool(done.rowcount)
                     note_replaced(connection, claim, indexed, tick, now, done=is_done)

@@ -145,6 +145,9 @@ payloads = sa.Table(
     sa.Column("document_id", _ID, primary_key=True),
     sa.Column("declared", sa.Text, nullable=False),
     sa.Column("content", sa.Text, nullable=False),
+    # What was found where it was not declared, as JSON; None where nobody looked. A title that
+    # was found is among it, and is the one that `documents` shows.
+    sa.Column("found", sa.Text),
 )
 
 # Names by which a document is found although its id does not follow from them: its second

@@ -45,6 +45,7 @@ async def test_a_document_reads_as_it_was_accepted(
         "language": "en",
         "sourceData": {"price": 3, "deep": {"list": [1, None, {"x": True}]}},
         "hash": "h1",
+        "extracted": {},
         "lastOutcome": None,
         "error": None,
     }

@@ -19,6 +19,7 @@ import reaktly_mcp
 FACES = (
     "llamaindex_reaktly.content.html_cleaner",
     "llamaindex_reaktly.embeddings.minilm_embedding",
+    "llamaindex_reaktly.extractors.filler",
     "llamaindex_reaktly.ingestion.parsing",
     "llamaindex_reaktly.node_parser.section_node_parser",
     "llamaindex_reaktly.stores.llama_index_nodes",

@@ -9,6 +9,7 @@ from typing_extensions import TypedDict  # pydantic needs this one before 3.12
 from llamaindex_reaktly.domain import (
     DocumentState,
     DocumentStatus,
+    FoundMetadata,
     JsonValue,
     Passage,
     SearchHit,
@@ -94,7 +95,10 @@ class Documents(TypedDict):
 
 
 class Document(DocumentEntry):
-    """A whole document, as it was accepted."""
+    """A whole document, as it was accepted.
+
+    `extracted` says of title, summary and tags that were missing how they were found.
+    """
 
     content: str
     contentType: str | None
@@ -102,6 +106,7 @@ class Document(DocumentEntry):
     tags: Sequence[str]
     language: str | None
     sourceData: dict[str, object]
+    extracted: dict[str, str]
     hash: str | None
     lastOutcome: str | None
     error: str | None
@@ -202,12 +207,14 @@ def document_entry(status: DocumentStatus) -> DocumentEntry:
 def document(stored: StoredContent) -> Document:
     """A document with its content."""
     source, status = stored.document, stored.status
+    found = stored.found or FoundMetadata()
     return {
         **document_entry(status),
         "content": source.content,
         "contentType": source.content_type,
-        "summary": source.summary,
-        "tags": source.tags,
+        "summary": source.summary or found.summary,
+        "tags": source.tags or found.tags,
+        "extracted": dict(found.methods),
         "language": source.language,
         "sourceData": plain(source.attributes),
         "hash": source.client_hash,

@@ -1,0 +1,1 @@
+"""Title, summary and tags for documents whose owners left them out."""
