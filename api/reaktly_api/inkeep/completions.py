@@ -149,9 +149,10 @@ OPERATIONS = (
         tag="Inkeep",
         summary="Ask a model",
         description="As OpenAI's SDKs ask. `inkeep-rag` answers with documents as JSON, whatever "
-        "`response_format` says. Header `x-knowledge-base` names the knowledge base where the "
-        "key does not say which, as `@ID` behind the model's name does. `stream` answers with "
-        "`chat.completion.chunk` events.",
+        "`response_format` says; `inkeep-qa-expert` with prose and citations, and with calls "
+        "of the vendor's tools where they are offered. Header `x-knowledge-base` names the "
+        "knowledge base where the key does not say which, as `@ID` behind the model's name does. "
+        "`stream` answers with `chat.completion.chunk` events.",
         run=complete,
         answer=ChatCompletion,
         scopes=models.SCOPES,
@@ -176,6 +177,14 @@ OPERATIONS = (
                         }
                     ],
                     "stream": True,
+                },
+            ),
+            Example(
+                "An answer with the links that it rests on",
+                {
+                    "model": "inkeep-qa-expert",
+                    "messages": [{"role": "user", "content": "How do I get started?"}],
+                    "tools": [{"type": "function", "function": {"name": "provideLinks"}}],
                 },
             ),
         ),

@@ -8,8 +8,8 @@ from typing import Literal
 from typing_extensions import TypedDict  # pydantic needs this one before 3.12
 
 from llamaindex_reaktly.errors import InvalidRequest, UnknownModel
-from reaktly_api.access import READ
-from reaktly_api.inkeep import rag
+from reaktly_api.access import CHAT, READ
+from reaktly_api.inkeep import expert, rag
 from reaktly_api.inkeep.conversation import Prompt, Said
 from reaktly_api.operations import Call, Operation
 
@@ -28,7 +28,21 @@ class Family:
     answer: Callable[[Call, str, Prompt], Said]
 
 
-FAMILIES = (Family(re.compile(r"inkeep-rag(-\d{8})?"), ("inkeep-rag",), READ, rag.answer),)
+FAMILIES = (
+    Family(re.compile(r"inkeep-rag(-\d{8})?"), ("inkeep-rag",), READ, rag.answer),
+    # Pinned to a language model at the vendor's; here all of them answer alike.
+    Family(
+        re.compile(r"inkeep-qa-[a-z0-9][a-z0-9.-]*"),
+        (
+            "inkeep-qa-expert",
+            "inkeep-qa-sonnet-3-5",
+            "inkeep-qa-gpt-4o",
+            "inkeep-qa-gpt-4-turbo",
+        ),
+        CHAT,
+        expert.answer,
+    ),
+)
 SCOPES = frozenset(family.scope for family in FAMILIES)
 
 
