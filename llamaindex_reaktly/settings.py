@@ -146,6 +146,11 @@ class Settings(BaseSettings):
     cors_origins: Annotated[tuple[str, ...], NoDecode] = Field(
         default=(), description="Origins that browsers may call from, separated by commas."
     )
+    mcp_allowed_hosts: Annotated[tuple[str, ...], NoDecode] = Field(
+        default=(),
+        description="Host names under which `/mcp` is reached, beside this machine's own, "
+        "separated by commas; `*` for any.",
+    )
     metrics_token: SecretStr | None = Field(
         default=None, description="When set, `/metrics` wants it as a bearer token."
     )

@@ -1,8 +1,8 @@
 """The application: operations on a router, inside the middleware."""
 
 import functools
-from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 from importlib.metadata import version
 
 from starlette.applications import Starlette
@@ -36,6 +36,17 @@ from reaktly_api.service import service_operations
 from reaktly_api.settings import ApiSettings
 from reaktly_api.threads import Threads
 
+_READ = (
+    "authorization",
+    "content-type",
+    "x-api-key",
+    "x-knowledge-base",
+    "x-request-id",
+    # Those of the Model Context Protocol, for what is mounted beside the dialects.
+    "mcp-method",
+    "mcp-name",
+    "mcp-protocol-version",
+)
 _EXPOSED = (
     "x-request-id",
     "retry-after",
@@ -49,11 +60,12 @@ def create_app(
     knowledge_base: Facade,
     settings: ApiSettings | None = None,
     mounts: Sequence[BaseRoute] = (),
+    mounts_lifespan: Callable[[], AbstractAsyncContextManager[None]] = nullcontext,
 ) -> Starlette:
     """The HTTP door onto `knowledge_base`.
 
-    `mounts` come after our own routes. The caller opens and closes the knowledge base;
-    the application's lifespan closes its own threads.
+    `mounts` come after our own routes, and are served within `mounts_lifespan`. The caller
+    opens and closes the knowledge base; the application's lifespan closes its own threads.
     """
     settings = settings or ApiSettings()
     threads = Threads(workers=settings.threads, waiters=settings.waiters)
@@ -94,7 +106,8 @@ def create_app(
     @asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
         try:
-            yield
+            async with mounts_lifespan():
+                yield
         finally:
             threads.close()
             limiter.close()
@@ -117,7 +130,7 @@ def _middleware(settings: ApiSettings, metrics: HttpMetrics) -> list[Middleware]
             CORSMiddleware,
             allow_origins=settings.cors_origins,
             allow_methods=("DELETE", "GET", "POST"),
-            allow_headers=("authorization", "content-type", "x-api-key", "x-request-id"),
+            allow_headers=_READ,
             expose_headers=_EXPOSED,
         )
     ]

@@ -13,6 +13,7 @@ import signal
 import socket
 import threading
 import time
+from importlib.util import find_spec
 from types import FrameType
 from typing import TYPE_CHECKING
 
@@ -72,9 +73,18 @@ def run_server(settings: "Settings", *, workers: int) -> None:
                     file_system=kind,
                     advice="SQLite may lose data there: use a local disk for REAKTLY_DATA_DIR",
                 )
+            from starlette.routing import Route
+
+            from llamaindex_reaktly.cli.mcp_mount import MountedMcp
             from reaktly_api.app import create_app
 
-            app = create_app(knowledge_base, api_settings(settings))
+            assistants = MountedMcp(settings, knowledge_base)
+            app = create_app(
+                knowledge_base,
+                api_settings(settings),
+                mounts=[Route("/mcp", assistants, name="mcp")] if find_spec("mcp") else [],
+                mounts_lifespan=assistants.lifespan,
+            )
 
             def stop_serving() -> None:
                 server.should_exit = True
@@ -279,6 +289,8 @@ class _Lifecycle:
         except ReaktlyError as error:
             log.warning("embedder_not_loaded", reason=error.message)
         finally:
+            with contextlib.suppress(ModuleNotFoundError):  # an extra that may be left out
+                import reaktly_mcp  # noqa: F401 - for the first request
             # What is loaded by now stays: without this each full collection walks it all
             # again, 75 ms (measured) in which neither loop nor search gets a turn.
             gc.freeze()

@@ -8,6 +8,8 @@ from collections.abc import Collection, Sequence
 from typing import Protocol
 
 from llamaindex_reaktly.domain import (
+    AnswerRequest,
+    Citation,
     DocumentKey,
     DocumentState,
     DocumentStatus,
@@ -64,6 +66,22 @@ class Base(Protocol):
         """Its name, for people."""
 
 
+class Answer(Protocol):
+    """What a knowledge base says to a question."""
+
+    @property
+    def answered(self) -> bool:
+        """Whether it knows."""
+
+    @property
+    def marked_text(self) -> str:
+        """The answer as prose, with the markers of its citations."""
+
+    @property
+    def citations(self) -> Sequence[Citation]:
+        """What the answer rests on."""
+
+
 class Authenticator(Protocol):
     """Recognises API keys."""
 
@@ -104,6 +122,9 @@ class Facade(Protocol):
 
     def search(self, request: SearchRequest) -> SearchResult:
         """Search one knowledge base."""
+
+    def answer(self, request: AnswerRequest) -> Answer:
+        """What a knowledge base says to a question, or that it does not know."""
 
     def wait_until_settled(
         self, document_ids: Collection[str], timeout: float

@@ -8,7 +8,7 @@ from mcp_types import CallToolResult, TextContent
 from pydantic import Field
 from typing_extensions import TypedDict  # pydantic needs this one before 3.12
 
-from llamaindex_reaktly.domain import DocumentStatus, Passage, SearchHit
+from llamaindex_reaktly.domain import Citation, DocumentStatus, Passage, SearchHit
 
 RESOURCE_PREFIX = "reaktly://documents/"
 
@@ -37,6 +37,25 @@ class SearchResults(TypedDict):
 
     notice: Notice
     results: list[Found]
+
+
+class Cited(TypedDict):
+    """Words of a document that the answer rests on."""
+
+    marker: Annotated[str, Field(description="Stands in the answer for this.")]
+    id: DocumentId
+    title: str
+    url: Url
+    quote: str
+
+
+class Answered(TypedDict):
+    """An answer from the documents."""
+
+    answered: Annotated[bool, Field(description="False: the knowledge base does not know.")]
+    answer: str
+    citations: list[Cited]
+    notice: Notice
 
 
 class Fetched(TypedDict):
@@ -128,6 +147,17 @@ def found(hit: SearchHit, snippet: str) -> Found:
         "headings": " > ".join(hit.passages[0].headings) if hit.passages else "",
         "relevance": round(hit.relevance, 4),
         "updated_at": hit.updated_at.isoformat(timespec="seconds"),
+    }
+
+
+def cited(citation: Citation, quote: str) -> Cited:
+    """A citation, with its quote as it is shown."""
+    return {
+        "marker": citation.marker,
+        "id": citation.hit.document_id,
+        "title": citation.hit.title,
+        "url": link(citation.hit.document_id, citation.hit.url),
+        "quote": quote,
     }
 
 

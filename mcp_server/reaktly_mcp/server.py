@@ -98,6 +98,7 @@ class KnowledgeServer(MCPServer[object]):
         for function, title, annotations in (
             (tools.search, "Search the knowledge base", reads),
             (tools.fetch, "Read a document", reads),
+            (tools.ask, "Ask the knowledge base", reads),
             (tools.list_documents, "List documents", reads),
             (tools.list_knowledge_bases, "List knowledge bases", reads),
             (tools.ingest, "Put documents into the knowledge base", writes),

@@ -15,6 +15,7 @@ from pydantic import BaseModel, Field
 
 from llamaindex_reaktly.content.detection import detect_content_type
 from llamaindex_reaktly.domain import (
+    AnswerRequest,
     ContentType,
     DocumentKey,
     DocumentState,
@@ -63,6 +64,23 @@ DocumentId = Annotated[
         description="The document's id (`doc_…`), as `search` or `list_documents` shows it.",
     ),
 ]
+Query = Annotated[
+    str,
+    Field(
+        max_length=MAX_QUERY_LENGTH,
+        pattern=NOT_BLANK,
+        description="A question or words, in the documents' language.",
+    ),
+]
+Filters = Annotated[
+    dict[str, object],
+    Field(
+        description='Only documents that match, such as {"tags": {"any": ["garden"]}} or '
+        '{"sourceData.price": {"lte": 50}}. Fields: tags, url, language, sourceType, updatedAt, '
+        "sourceData.NAME; operators: eq, ne, gt, gte, lt, lte, in, nin, contains, any, all, "
+        "exists; and, or, not combine."
+    ),
+]
 AnyContext = Context[object, object]
 
 
@@ -86,25 +104,10 @@ class Tools:
 
     def search(
         self,
-        query: Annotated[
-            str,
-            Field(
-                max_length=MAX_QUERY_LENGTH,
-                pattern=NOT_BLANK,
-                description="A question or words, in the documents' language.",
-            ),
-        ],
+        query: Query,
         knowledge_base: KnowledgeBaseName = "",
         limit: Annotated[int, Field(ge=1, le=50, description="Most documents.")] = 8,
-        filters: Annotated[
-            dict[str, object],
-            Field(
-                description='Only documents that match, such as {"tags": {"any": ["garden"]}} or '
-                '{"sourceData.price": {"lte": 50}}. Fields: tags, url, language, sourceType, '
-                "updatedAt, sourceData.NAME; operators: eq, ne, gt, gte, lt, lte, in, nin, "
-                "contains, any, all, exists; and, or, not combine."
-            ),
-        ] = NO_FILTERS,
+        filters: Filters = NO_FILTERS,
         min_relevance: Annotated[
             float, Field(ge=0, le=1, description="Leave out what is less relevant.")
         ] = 0.0,
@@ -169,6 +172,30 @@ class Tools:
                 },
                 notice=quotes.notice,
                 next_offset=end if end < len(text) else 0,
+            )
+        )
+
+    def ask(
+        self, question: Query, knowledge_base: KnowledgeBaseName = "", filters: Filters = NO_FILTERS
+    ) -> Annotated[CallToolResult, results.Answered]:
+        """Answer a question in the documents' own words, each cited; or say that they do not know.
+
+        For anything that takes more than some sentences, `search` and `fetch`.
+        """
+        answer = self._facade.answer(
+            AnswerRequest(
+                knowledge_base_id=self._access().choose(knowledge_base, self._facade),
+                question=question,
+                filters=parse_filter(filters),
+            )
+        )
+        quotes = Quotes()
+        return results.result(
+            results.Answered(
+                answered=answer.answered,
+                answer=quotes.quote(answer.marked_text),
+                citations=[results.cited(one, quotes.quote(one.quote)) for one in answer.citations],
+                notice=quotes.notice,
             )
         )
 

@@ -32,7 +32,7 @@ from reaktly_mcp import Access, KnowledgeServer
 Mode = Any
 WRITES = {"ingest", "delete_document"}
 ALL = {
-    "search", "fetch", "list_documents", "list_knowledge_bases",
+    "search", "fetch", "ask", "list_documents", "list_knowledge_bases",
     "ingest", "ingest_status", "delete_document",
 }  # fmt: skip
 
