@@ -3,8 +3,8 @@
     python -m benchmarks.choose_weights [--data-dir DIR] [--only SET]...
 
 Every question of our own is asked once of the product; its answers are then ranked with
-each pair of weights. The choice is made on `git`, `sqlite` and `sample`; `apache` and
-`borg` show whether it holds elsewhere. A first run embeds some 18,000 chunks; with
+each pair of weights. The choice is made on `git`, `sqlite` and `sample`; `apache`, `borg`
+and `postfix` show whether it holds elsewhere. A first run embeds some 20,000 chunks; with
 `--data-dir` a later run finds them unchanged.
 """
 

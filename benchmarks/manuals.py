@@ -1,4 +1,4 @@
-"""Four projects' manuals, and questions of our own about them: what the ranking is chosen on.
+"""Five projects' manuals, and questions of our own about them: what the ranking is chosen on.
 
 Long documents of many sections, as Debian packages them. The weights of the ranking are
 chosen on the first two (`CHOOSING`); the others (`CHECKING`) tell whether the choice holds
@@ -76,5 +76,22 @@ CHECKING = (
         "borgbackup-doc",
         Path("usr/share/doc/borgbackup/html"),
         ("_static/", "genindex.html", "search.html"),
+    ),
+    Manual(
+        "postfix",
+        "postfix-doc",
+        Path("usr/share/doc/postfix/html"),
+        (
+            "POSTSCREEN_3_5_README.html",
+            "TLS_LEGACY_README.html",
+            "defer.8.html",
+            "index.html",
+            "lmtp.8.html",
+            "mailq.1.html",
+            "newaliases.1.html",
+            "postconf.5.html",
+            "postfix-manuals.html",
+            "trace.8.html",
+        ),
     ),
 )
