@@ -32,6 +32,7 @@ BENCHMARKS = (
     "group_commit",
     "flood",
     "scale",
+    "dialects",
     "startup",
     "replacement",
     "retrieval",

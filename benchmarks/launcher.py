@@ -7,17 +7,21 @@ way the command line mounts others.
 """
 
 import asyncio
-import functools
 import sys
 import time
+from collections.abc import Callable, Sequence
+from contextlib import AbstractAsyncContextManager
 
 import orjson
+from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
 import reaktly_api.app
 from llamaindex_reaktly import cli
+from reaktly_api.facade import Facade
+from reaktly_api.settings import ApiSettings
 
 BARE_PATH = "/benchmark/bare"
 PROBE_PATH = "/benchmark/loop"
@@ -57,11 +61,20 @@ class LoopProbe:
 def main() -> None:
     """Run the command line with an application that has the routes."""
     probe = LoopProbe()
-    mounts: list[BaseRoute] = [
+    routes: list[BaseRoute] = [
         Route(BARE_PATH, bare, methods=["POST"]),
         Route(PROBE_PATH, probe.read, methods=["POST"]),
     ]
-    with_routes = functools.partial(reaktly_api.app.create_app, mounts=mounts)
+    create_app = reaktly_api.app.create_app
+
+    def with_routes(
+        knowledge_base: Facade,
+        settings: ApiSettings,
+        mounts: Sequence[BaseRoute],
+        mounts_lifespan: Callable[[], AbstractAsyncContextManager[None]],
+    ) -> Starlette:
+        return create_app(knowledge_base, settings, (*routes, *mounts), mounts_lifespan)
+
     setattr(reaktly_api.app, "create_app", with_routes)  # noqa: B010 (mypy knows a function)
     sys.argv[0] = "reaktly"
     cli.main()

@@ -134,10 +134,11 @@ def _finish_reason(said: Said) -> FinishReason:
 
 
 def _usage(prompt: Prompt, said: Said) -> Usage:
+    completion_tokens = said.tokens
     return Usage(
         prompt_tokens=prompt.tokens,
-        completion_tokens=said.tokens,
-        total_tokens=prompt.tokens + said.tokens,
+        completion_tokens=completion_tokens,
+        total_tokens=prompt.tokens + completion_tokens,
     )
 
 
