@@ -69,7 +69,9 @@ class McpEndpoint:
         if scope["type"] == "http" and scope["method"] != "POST":
             await Response(status_code=405, headers={"allow": "POST"})(scope, receive, send)
             return
-        await self._app(scope, receive, send)
+        # A value is what stands between the blanks (RFC 9110, 5.5); not every server trims.
+        headers = [(name, value.strip()) for name, value in scope.get("headers", ())]
+        await self._app({**scope, "headers": headers}, receive, send)
 
 
 class _KeyToken(AccessToken):

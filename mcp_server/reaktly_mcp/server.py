@@ -11,8 +11,11 @@ from mcp.server.mcpserver.exceptions import (
     ToolError,
     UnexpectedToolError,
 )
+from mcp.shared.exceptions import MCPError
 from mcp_types import (
+    INVALID_PARAMS,
     CallToolResult,
+    GetPromptResult,
     InputRequiredResult,
     Resource,
     ResourceTemplate,
@@ -152,6 +155,21 @@ class KnowledgeServer(MCPServer[object]):
             if isinstance(error.__cause__, ValidationError):
                 raise ToolError(_what_is_wrong(error.__cause__)) from error.__cause__
             raise
+
+    async def get_prompt(
+        self,
+        name: str,
+        arguments: dict[str, Any] | None = None,
+        context: Context[object, Any] | None = None,
+    ) -> GetPromptResult | InputRequiredResult:
+        """A prompt with its arguments in place."""
+        try:
+            return await super().get_prompt(name, arguments, context)
+        except ValueError:
+            raise MCPError(
+                code=INVALID_PARAMS,
+                message=f"there is no prompt {name!r} with such arguments; `prompts/list` has both",
+            ) from None
 
     @property
     def _may_read(self) -> bool:

@@ -8,7 +8,9 @@ from typing import Any
 import pytest
 from mcp import Client
 from mcp.client import ClientRequestContext
+from mcp.shared.exceptions import MCPError
 from mcp_types import (
+    INVALID_PARAMS,
     CallToolResult,
     ElicitRequestParams,
     ElicitResult,
@@ -398,3 +400,13 @@ async def test_the_prompt_asks_for_an_answer_with_citations(core: KnowledgeBase)
     assert isinstance(message.content, TextContent)
     assert "When to water?" in message.content.text
     assert "`search`" in message.content.text
+
+
+@pytest.mark.parametrize(("name", "given"), [("none", {}), ("answer_with_citations", {})])
+async def test_a_prompt_that_cannot_be_made_is_the_callers_mistake(
+    core: KnowledgeBase, name: str, given: dict[str, str]
+) -> None:
+    async with client(core) as one:
+        with pytest.raises(MCPError, match="`prompts/list` has both") as refused:
+            await one.get_prompt(name, given)
+    assert refused.value.error.code == INVALID_PARAMS
