@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from threading import Lock
 from types import TracebackType
-from typing import Self
+from typing import Self, TypeVar
 
 import structlog
 
@@ -28,6 +28,7 @@ from llamaindex_reaktly.domain import (
     DocumentKey,
     DocumentState,
     DocumentStatus,
+    Origin,
     Passage,
     Receipt,
     SearchMode,
@@ -47,6 +48,7 @@ from llamaindex_reaktly.registry.documents import DocumentPage
 from llamaindex_reaktly.registry.keys import ApiKey
 from llamaindex_reaktly.registry.knowledge_bases import Holding, KnowledgeBaseInfo
 from llamaindex_reaktly.registry.registry import Registry
+from llamaindex_reaktly.registry.usage import Quota, Usage
 from llamaindex_reaktly.retrieval.retriever import Retriever
 from llamaindex_reaktly.settings import Settings
 from llamaindex_reaktly.stores.embedded import EmbeddedStore
@@ -57,6 +59,8 @@ from llamaindex_reaktly.watched_store import WatchedStore
 log = structlog.get_logger(__name__)
 
 INTEGRATION_PREFIX = "integration:"
+
+R = TypeVar("R", Receipt, Receipt | None)
 
 SETTLED_STATES = frozenset({DocumentState.COMPLETED, DocumentState.FAILED, DocumentState.DELETED})
 # Upper bounds in seconds of what it takes to make documents durable.
@@ -112,7 +116,8 @@ class KnowledgeBase:
         self.settings = settings
         self.data_dir = settings.data_dir.absolute()
         self.data_dir.mkdir(parents=True, exist_ok=True)
-        self.registry = Registry(settings.registry_url)
+        self.quota = Quota(settings.max_documents, settings.max_characters)
+        self.registry = Registry(settings.registry_url, self.quota)
         if take_over:
             index_identity.take_over(self.registry, settings)
         try:
@@ -143,20 +148,40 @@ class KnowledgeBase:
         """Accept documents; durable on return, searchable when a worker got to them.
 
         Raises `UnknownKnowledgeBase` for one that does not exist (unless the settings
-        let the first document create it), `StorageFull` when the disk is near its end.
+        let the first document create it), `QuotaExceeded` where not all of them have room,
+        `StorageFull` when the disk is near its end.
         """
+        return self._submit(documents, self.registry.acceptance.accept)
+
+    def submit_fitting(self, documents: Sequence[SourceDocument]) -> list[Receipt | None]:
+        """As `submit`, but a document without room is left out, with None for its receipt.
+
+        Raises `QuotaExceeded` where none of them has room.
+        """
+        receipts = self._submit(documents, self.registry.acceptance.accept_fitting)
+        if receipts and all(receipt is None for receipt in receipts):
+            raise self.quota.refusal(documents[0].key.knowledge_base_id)
+        return receipts
+
+    def _submit(
+        self,
+        documents: Sequence[SourceDocument],
+        accept: Callable[[Sequence[tuple[SourceDocument, str]], Origin], list[R]],
+    ) -> list[R]:
         started = time.perf_counter()
         with span("submit", documents=len(documents)):
             self._require_disk()
             self._require_knowledge_bases({d.key.knowledge_base_id for d in documents})
             origin = current_origin()
-            receipts = self.registry.acceptance.accept(
-                [(d, job_id(d.key)) for d in documents], origin
-            )
+            receipts = accept([(d, job_id(d.key)) for d in documents], origin)
         self._accept_seconds.observe(time.perf_counter() - started)
         if origin.request_id is not None:
             _log_acceptance(receipts)
         return receipts
+
+    def usage(self, knowledge_base_ids: Collection[str] | None = None) -> dict[str, Usage]:
+        """What knowledge bases hold: those of these that exist, or all."""
+        return self.registry.usage.of(knowledge_base_ids)
 
     def restore(
         self, documents: Sequence[Restored], *, overwrite: bool = False
@@ -499,8 +524,9 @@ class KnowledgeBase:
             self.registry.knowledge_bases.ensure(knowledge_base_id, embedder=self.settings.embedder)
 
 
-def _log_acceptance(receipts: Sequence[Receipt]) -> None:
+def _log_acceptance(answers: Sequence[Receipt | None]) -> None:
     """A line a request; where it brought many documents, theirs are for `debug` alone."""
+    receipts = [receipt for receipt in answers if receipt is not None]
     tell = log.info
     if len(receipts) != 1:
         unchanged = sum(receipt.unchanged for receipt in receipts)

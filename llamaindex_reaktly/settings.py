@@ -133,6 +133,13 @@ class Settings(BaseSettings):
     max_bulk_items: Annotated[int, Field(ge=1)] = Field(
         default=10_000, description="Most items of one bulk request."
     )
+    max_documents: Annotated[int, Field(ge=0)] | None = Field(
+        default=None, description="Most documents of one knowledge base; any number if unset."
+    )
+    max_characters: Annotated[int, Field(ge=0)] | None = Field(
+        default=None,
+        description="Most characters of content of one knowledge base; any number if unset.",
+    )
     rate_limit: Annotated[tuple[str, ...], NoDecode] = Field(
         default=(),
         description="Requests that a key may make to each endpoint, such as `60/minute`, or to "

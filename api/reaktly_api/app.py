@@ -31,7 +31,7 @@ from reaktly_api.middleware.observation import ObservationMiddleware
 from reaktly_api.middleware.request_id import RequestIdMiddleware
 from reaktly_api.operations import Endpoint, House, Operation
 from reaktly_api.rate_limits import RateLimiter
-from reaktly_api.reaktly import answer, documents, ingest, jobs, search
+from reaktly_api.reaktly import answer, documents, ingest, jobs, search, usage
 from reaktly_api.service import service_operations
 from reaktly_api.settings import ApiSettings
 from reaktly_api.threads import Threads
@@ -90,6 +90,7 @@ def create_app(
     operations: Sequence[Operation] = (
         *search.OPERATIONS,
         *answer.OPERATIONS,
+        *usage.OPERATIONS,
         *smarttalk.OPERATIONS,
         *ingest.OPERATIONS,
         *jobs.OPERATIONS,

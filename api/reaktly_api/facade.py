@@ -50,6 +50,30 @@ class Key(Protocol):
         """Operation name (or `*`) to a limit such as `60/minute`."""
 
 
+class Usage(Protocol):
+    """What a knowledge base holds."""
+
+    @property
+    def documents(self) -> int:
+        """Documents that are not deleted."""
+
+    @property
+    def characters(self) -> int:
+        """Characters of their content."""
+
+
+class Quota(Protocol):
+    """What a knowledge base may hold; None: any amount."""
+
+    @property
+    def documents(self) -> int | None:
+        """Most documents."""
+
+    @property
+    def characters(self) -> int | None:
+        """Most characters of their content."""
+
+
 class Page(Protocol):
     """One page of a listing."""
 
@@ -107,6 +131,16 @@ class Facade(Protocol):
 
     def submit(self, documents: Sequence[SourceDocument]) -> Sequence[Receipt]:
         """Make documents durable; one receipt each, in order. All or nothing."""
+
+    def submit_fitting(self, documents: Sequence[SourceDocument]) -> Sequence[Receipt | None]:
+        """The same without those that a quota has no room for; None stands for each of them."""
+
+    def usage(self, knowledge_base_ids: Collection[str] | None) -> Mapping[str, Usage]:
+        """What knowledge bases hold, those of these that exist; None: all."""
+
+    @property
+    def quota(self) -> Quota:
+        """What each knowledge base may hold."""
 
     def delete(self, keys: Sequence[DocumentKey]) -> int:
         """Delete durably and at once; how many existed."""

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 app = typer.Typer(help="API keys: create, list, show, revoke.", no_args_is_help=True)
 
+EVERY_KNOWLEDGE_BASE = "*"
 KeyId = Annotated[str, typer.Argument(metavar="ID", help="Id of the key, as listed.")]
 
 
@@ -102,11 +103,17 @@ def list_keys(as_json: AsJson = False) -> None:
 
 @app.command()
 def show(key_id: KeyId, as_json: AsJson = False) -> None:
-    """Show what one key may do."""
+    """Show what one key may do, and what the knowledge bases that it reaches hold."""
     with open_registry() as registry:
         key = registry.keys.get(key_id)
+        every = EVERY_KNOWLEDGE_BASE in key.knowledge_bases
+        usage = sorted(registry.usage.of(None if every else key.knowledge_bases).items())
     if as_json:
-        print_json(_as_json(key))
+        held = [
+            {"knowledgeBaseId": base, "documents": used.documents, "characters": used.characters}
+            for base, used in usage
+        ]
+        print_json({**_as_json(key), "usage": held})
         return
     limits = [f"{operation}={limit}" for operation, limit in sorted(key.rate_limits.items())]
     for label, value in (
@@ -122,6 +129,8 @@ def show(key_id: KeyId, as_json: AsJson = False) -> None:
         ("revoked", show_time(key.revoked_at)),
     ):
         print_line(f"{label:16}{value}")
+    for base, used in usage:
+        print_line(f"{'usage':16}{base}: {used.documents} documents, {used.characters} characters")
 
 
 @app.command()

@@ -34,6 +34,7 @@ from llamaindex_reaktly.registry.names import (
 )
 from llamaindex_reaktly.registry.schema import documents, payloads
 from llamaindex_reaktly.registry.slices import slices
+from llamaindex_reaktly.registry.usage import UNLIMITED, Quota, Room, quota_realm
 
 # Characters of a text that are digested in one go.
 _STRETCH = 256 * 1024
@@ -80,8 +81,9 @@ def declared(document: SourceDocument) -> str:
 class Acceptance:
     """The table of documents, as those write to it who bring some."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, quota: Quota = UNLIMITED) -> None:
         self._database = database
+        self._quota = quota
         # Made once: to build them costs more than to execute them.
         self._upserts: tuple[sa.Insert, sa.Insert] | None = None
 
@@ -92,8 +94,20 @@ class Acceptance:
 
         `batch` pairs documents with their job ids; those that change are `origin`'s from
         then on. The answers are in the order of the batch; where it holds a document twice,
-        the last one wins.
+        the last one wins. Raises `QuotaExceeded` where not all of them have room.
         """
+        receipts = self._accept_batch(batch, origin, is_whole=True)
+        return [receipt for receipt in receipts if receipt is not None]
+
+    def accept_fitting(
+        self, batch: Sequence[tuple[SourceDocument, str]], origin: Origin = NO_ORIGIN
+    ) -> list[Receipt | None]:
+        """As `accept`, but what has no room is left out, and has None for an answer."""
+        return self._accept_batch(batch, origin, is_whole=False)
+
+    def _accept_batch(
+        self, batch: Sequence[tuple[SourceDocument, str]], origin: Origin, *, is_whole: bool
+    ) -> list[Receipt | None]:
         if not batch:
             return []
         ids = [document.key.document_id for document, _ in batch]
@@ -105,7 +119,7 @@ class Acceptance:
         hashes = _OwnHashes(batch)
         wanted = [name for document, _ in batch if (name := second_name_of(document))]
         named = look_up(self._database, wanted) if wanted else {}
-        receipts = []
+        receipts: list[Receipt | None] = []
         for place, (document_id, (document, _)) in enumerate(zip(ids, batch, strict=True)):
             row = known.get(document_id)
             second = second_name_of(document)
@@ -114,8 +128,9 @@ class Acceptance:
                 or not _is_unchanged(document, row, hashes, place)
                 or (second is not None and named.get(name_id(second)) != document_id)
             ):
-                accepting = _Batch(batch, ids, hashes, origin)
-                return self._database.write_together(self._accept, accepting, ids, _realm(batch))
+                accepting = _Batch(batch, ids, hashes, origin, is_whole)
+                realm = self._realm(batch)
+                return self._database.write_together(self._accept, accepting, ids, realm)
             receipts.append(Receipt(document_id, document.key, row.version, unchanged=True))
         # Most re-pushes change nothing: they have at most an outcome to record, and the
         # next time not even that.
@@ -127,11 +142,15 @@ class Acceptance:
 
     def _accept(
         self, connection: sa.Connection, batches: Sequence["_Batch"]
-    ) -> list[list[Receipt]]:
+    ) -> list[list[Receipt | None]]:
         """Accept what several requests brought as if it were one batch.
 
         Its statements cost about the same for one document as for dozens.
         """
+        room = None
+        if self._quota.is_limited:
+            bases = {d.key.knowledge_base_id for batch in batches for d, _ in batch.documents}
+            room = Room(connection, self._quota, bases)
         now = self._database.now(connection)
         naming = Naming(connection, (d for batch in batches for d, _ in batch.documents))
         known = _known(connection, {id_ for batch in batches for id_ in batch.ids} | naming.ids)
@@ -139,9 +158,18 @@ class Acceptance:
         payload: dict[str, dict[str, object]] = {}
         unchanged: dict[str, _Known] = {}
         answers = []
-        for batch, ids, hashes, origin in batches:
-            receipts: list[Receipt] = []
+        for batch, ids, hashes, origin, is_whole in batches:
+            receipts: list[Receipt | None] = []
             for place, (own_id, (document, job_id)) in enumerate(zip(ids, batch, strict=True)):
+                if room is not None:
+                    meant = naming.find(document) if document.is_renamable else own_id
+                    row = None if meant is None else known.get(meant)
+                    is_unchanged = row is not None and _is_unchanged(document, row, hashes, place)
+                    if not is_unchanged and not _fits(document, row, room):
+                        if is_whole:
+                            raise self._quota.refusal(document.key.knowledge_base_id)
+                        receipts.append(None)
+                        continue
                 document_id = naming.place(document) if document.is_renamable else own_id
                 row = known.get(document_id)
                 if row is not None and _is_unchanged(document, row, hashes, place):
@@ -162,6 +190,7 @@ class Acceptance:
                     hashes[place],
                     None,
                     document.key.external_id,
+                    len(document.content),
                 )
                 receipts.append(Receipt(document_id, document.key, version, unchanged=False))
             answers.append(receipts)
@@ -213,13 +242,13 @@ class Acceptance:
             wanted = [pairs[place] for place in places]
             own_ids = [document.key.document_id for document, _ in wanted]
             (receipts,) = self._accept(
-                connection, [_Batch(wanted, own_ids, _OwnHashes(wanted), NO_ORIGIN)]
+                connection, [_Batch(wanted, own_ids, _OwnHashes(wanted), NO_ORIGIN, True)]
             )
             answers: list[Receipt | None] = [None] * len(batch)
             for place, receipt in zip(places, receipts, strict=True):
                 answers[place] = receipt
                 restored = batch[place]
-                if not receipt.unchanged:
+                if receipt is not None and not receipt.unchanged:
                     connection.execute(
                         sa.update(documents)
                         .where(documents.c.document_id == receipt.document_id)
@@ -234,12 +263,23 @@ class Acceptance:
             return answers
 
         locks = [document.key.document_id for document, _ in pairs]
-        return self._database.write(update, locks, _realm(pairs))
+        return self._database.write(update, locks, self._realm(pairs))
+
+    def _realm(self, batch: Sequence[tuple[SourceDocument, str]]) -> Realm | None:
+        names = realm_of(
+            [name for document, _ in batch if document.is_renamable for name in names_of(document)]
+        )
+        if not self._quota.is_limited:
+            return names
+        return quota_realm((document.key.knowledge_base_id for document, _ in batch), names)
 
 
-def _realm(batch: Sequence[tuple[SourceDocument, str]]) -> Realm | None:
-    return realm_of(
-        [name for document, _ in batch if document.is_renamable for name in names_of(document)]
+def _fits(document: SourceDocument, row: "_Known | None", room: Room) -> bool:
+    is_new = row is None or row.state == DocumentState.DELETED
+    return room.take(
+        document.key.knowledge_base_id,
+        is_new=is_new,
+        characters=len(document.content) - (0 if row is None else row.characters),
     )
 
 
@@ -251,6 +291,7 @@ class _Known(NamedTuple):
     own_hash: str | None
     last_outcome: str | None
     external_id: str
+    characters: int
 
 
 _KNOWN = sa.select(
@@ -261,6 +302,7 @@ _KNOWN = sa.select(
     documents.c.own_hash,
     documents.c.last_outcome,
     documents.c.external_id,
+    documents.c.characters,
 ).where(documents.c.document_id.in_(sa.bindparam("ids", expanding=True)))
 
 
@@ -323,6 +365,8 @@ class _Batch(NamedTuple):
     ids: Sequence[str]
     hashes: _OwnHashes
     origin: Origin
+    is_whole: bool
+    """Whether one that has no room refuses all."""
 
 
 def _is_unchanged(document: SourceDocument, row: _Known, hashes: _OwnHashes, place: int) -> bool:

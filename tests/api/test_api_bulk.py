@@ -146,13 +146,13 @@ async def test_a_batch_is_one_call_of_the_core(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     sizes: list[int] = []
-    submit = knowledge_base.submit
+    submit = knowledge_base.submit_fitting
 
     def counted(documents: list[Any]) -> Any:
         sizes.append(len(documents))
         return submit(documents)
 
-    monkeypatch.setattr(knowledge_base, "submit", counted)
+    monkeypatch.setattr(knowledge_base, "submit_fitting", counted)
     items = [item | {"externalId": str(number)} for number in range(500)]
     assert (await client.post("/ingest/bulk", json={"items": items})).json()["jobCount"] == 500
     assert sizes == [500]

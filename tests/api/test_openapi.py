@@ -12,7 +12,7 @@ from llamaindex_reaktly.knowledge_base import KnowledgeBase
 from reaktly_api import inkeep, smarttalk
 from reaktly_api.dialects import dialect_of
 from reaktly_api.operations import Operation
-from reaktly_api.reaktly import answer, documents, ingest, jobs, requests, search
+from reaktly_api.reaktly import answer, documents, ingest, jobs, requests, search, usage
 
 OPERATIONS = (
     *ingest.OPERATIONS,
@@ -20,6 +20,7 @@ OPERATIONS = (
     *documents.OPERATIONS,
     *search.OPERATIONS,
     *answer.OPERATIONS,
+    *usage.OPERATIONS,
     *inkeep.OPERATIONS,
     *smarttalk.OPERATIONS,
 )
@@ -130,6 +131,7 @@ async def test_answers_are_as_described(client: httpx.AsyncClient, item: dict[st
         "getJob": "/ingest/jobs/int-a1",
         "listDocuments": "/documents",
         "getDocument": f"/documents/{listed['documentId']}",
+        "usage": "/usage",
         "getPassages": f"/documents/{listed['documentId']}/passages",
         "listModels": "/v1/models",
     }

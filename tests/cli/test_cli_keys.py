@@ -84,7 +84,10 @@ def test_list_and_show_never_show_the_key(run: Run) -> None:
     for output in (listed.stdout, run("keys", "list").stdout, shown.stdout):
         assert entry["keyId"] in output
         assert token.removeprefix("rk_live_") not in output
-    assert json.loads(run("keys", "show", entry["keyId"], "--json").stdout) == entry
+    assert json.loads(run("keys", "show", entry["keyId"], "--json").stdout) == {
+        **entry,
+        "usage": [],
+    }
 
 
 def test_a_revoked_key_opens_nothing_and_stays_listed(run: Run, data_dir: Path) -> None:
@@ -104,3 +107,21 @@ def test_an_unknown_key_is_a_sentence_and_exit_code_one(run: Run) -> None:
         done = run("keys", command, "key_none")
         assert done.exit_code == 1
         assert done.stderr == "reaktly: there is no key 'key_none'\n"
+
+
+def test_show_tells_what_the_knowledge_bases_of_the_key_hold(run: Run, folder: Path) -> None:
+    run("ingest", "harbour", str(folder))
+    run("kb", "create", "empty")
+    run("kb", "create", "other")
+    made = run(
+        *("keys", "create", "--name", "n", "--json"),
+        *("--knowledge-base", "harbour", "--knowledge-base", "empty"),
+    )
+    key_id = json.loads(made.stdout)["keyId"]
+    usage = json.loads(run("keys", "show", key_id, "--json").stdout)["usage"]
+    assert [(one["knowledgeBaseId"], one["documents"]) for one in usage] == [
+        ("empty", 0),
+        ("harbour", 3),
+    ]
+    assert usage[1]["characters"] > 0
+    assert "harbour: 3 documents, " in run("keys", "show", key_id).stdout

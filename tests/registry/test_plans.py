@@ -67,6 +67,8 @@ def use(registry: Registry) -> None:
     queue.unpurged()
     queue.mark_purged(ids[:5])
     queue.unsettled()
+    registry.knowledge_bases.ensure("kb", embedder="minilm")
+    registry.usage.of(["kb"])
 
 
 @pytest.fixture
@@ -111,6 +113,7 @@ def test_on_sqlite_every_table_is_searched_by_an_index(
     assert [plan for plan in plans if re.search("SCAN (documents|payloads)", plan)] == []
     # A page of a listing does not go through those before it.
     assert sum("(knowledge_base_id=? AND document_id>?)" in plan for plan in plans) == 1
+    assert sum("USING INDEX ix_documents_usage" in plan for plan in plans) == 1
     # A listing by state, but for the usual one, does not go through all of a base.
     assert sum("ix_documents_unfinished" in plan for plan in plans) == len(DocumentState) - 1
 

@@ -8,7 +8,7 @@ from typing import Generic, TypeVar
 from pydantic import ValidationError
 
 from llamaindex_reaktly.domain import DocumentStatus, Receipt, SourceDocument
-from llamaindex_reaktly.errors import InvalidRequest, TooLarge, UnknownKnowledgeBase
+from llamaindex_reaktly.errors import InvalidRequest, QuotaExceeded, TooLarge, UnknownKnowledgeBase
 from reaktly_api.access import IMPORT
 from reaktly_api.envelopes import EveryItemRefused, RefusedItem
 from reaktly_api.operations import Call, Example, Operation, Wait, describe
@@ -23,6 +23,7 @@ from reaktly_api.reaktly.requests import (
 )
 
 TAG = "Ingestion"
+NO_ROOM = "knowledgeBaseId: the knowledge base holds as much as it may"
 R = TypeVar("R", bound=DocumentReference)
 
 
@@ -107,25 +108,43 @@ def _unknown(item: DocumentReference) -> str:
 
 
 def _submit(call: Call, batch: "_Batch[IngestItem]") -> Sequence[Receipt]:
-    """One durable write for the batch, or one a knowledge base when some base is missing."""
-    submit = call.knowledge_base.submit
+    """One durable write for the batch, or one a knowledge base when some base is missing.
+
+    Raises `QuotaExceeded` where nothing has room.
+    """
     documents = {index: item.document() for index, item in batch.accepted.items()}
     if not documents:
         return []
     try:
-        return submit(list(documents.values()))
+        receipts = _submit_some(call, documents)
     except UnknownKnowledgeBase:
-        pass
-    bases: dict[str, list[SourceDocument]] = {}
-    for document in documents.values():
-        bases.setdefault(document.key.knowledge_base_id, []).append(document)
-    receipts: list[Receipt] = []
+        receipts = _submit_by_base(call, batch, documents)
+    for index, receipt in receipts.items():
+        if receipt is None:
+            batch.refuse_at(index, NO_ROOM)
+    return [receipt for receipt in receipts.values() if receipt is not None]
+
+
+def _submit_some(call: Call, documents: Mapping[int, SourceDocument]) -> dict[int, Receipt | None]:
+    receipts = call.knowledge_base.submit_fitting(list(documents.values()))
+    return dict(zip(documents, receipts, strict=True))
+
+
+def _submit_by_base(
+    call: Call, batch: "_Batch[IngestItem]", documents: Mapping[int, SourceDocument]
+) -> dict[int, Receipt | None]:
+    bases: dict[str, dict[int, SourceDocument]] = {}
+    for index, document in documents.items():
+        bases.setdefault(document.key.knowledge_base_id, {})[index] = document
+    receipts: dict[int, Receipt | None] = {}
     missing: set[str] = set()
     for base, members in bases.items():
         try:
-            receipts.extend(submit(members))
+            receipts |= _submit_some(call, members)
         except UnknownKnowledgeBase:
             missing.add(base)
+        except QuotaExceeded:
+            receipts |= dict.fromkeys(members)
     batch.refuse(lambda item: _unknown(item) if item.knowledge_base_id in missing else None)
     return receipts
 
@@ -162,8 +181,11 @@ class _Batch(Generic[R]):
         for index, item in list(self.accepted.items()):
             why = reason(item)
             if why is not None:
-                del self.accepted[index]
-                self._refuse(index, item.external_id, why)
+                self.refuse_at(index, why)
+
+    def refuse_at(self, index: int, why: str) -> None:
+        """Move one accepted item to the refused ones."""
+        self._refuse(index, self.accepted.pop(index).external_id, why)
 
     def accepted_or_refuse(self) -> list[R]:
         """The accepted items, in order. Raises `EveryItemRefused` when only refused ones exist."""
@@ -227,7 +249,7 @@ OPERATIONS = (
         body=IngestItem,
         query=WaitQuery,
         examples=(Example("An article", _ARTICLE), Example("A product, at once", _PRODUCT)),
-        errors=(400, 404, 413, 415, 507),
+        errors=(400, 402, 404, 413, 415, 507),
     ),
     Operation(
         method="POST",
@@ -244,7 +266,7 @@ OPERATIONS = (
         body=IngestBatch,
         query=WaitQuery,
         examples=(Example("Two items", {"items": [_ARTICLE, _PRODUCT]}),),
-        errors=(400, 413, 415, 507),
+        errors=(400, 402, 413, 415, 507),
     ),
     Operation(
         method="DELETE",

@@ -228,10 +228,15 @@ class JobQuery(_Query):
     integration_id: Id | None = Field(default=None, description="Only of this integration.")
 
 
-class _PageQuery(_Query):
+class UsageQuery(_Query):
+    """Which knowledge bases are meant."""
+
     knowledge_base_id: Id | None = Field(
         default=None, description="Only this knowledge base; without it, all that the key reaches."
     )
+
+
+class _PageQuery(UsageQuery):
     cursor: str | None = Field(
         default=None, max_length=2_048, description="`nextCursor` of the page before."
     )

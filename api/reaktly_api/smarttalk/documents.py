@@ -8,6 +8,7 @@ from llamaindex_reaktly.domain import Choice, DocumentKey, DocumentState, Receip
 from llamaindex_reaktly.errors import (
     DocumentTooLarge,
     InvalidRequest,
+    QuotaExceeded,
     ReaktlyError,
     UnknownKnowledgeBase,
 )
@@ -27,6 +28,7 @@ from reaktly_api.smarttalk.requests import (
 )
 
 TAG = "AI SmartTalk"
+NO_ROOM = "the knowledge base holds as much as it may"
 
 
 def import_documents(call: Call) -> Mapping[str, object]:
@@ -58,16 +60,24 @@ def import_documents(call: Call) -> Mapping[str, object]:
         if all(isinstance(refusal, DocumentTooLarge) for refusal in refusals):
             raise refusals[0]
         raise EveryItemRefused(entries, field="documents")
+    imported = 0
     if accepted:
-        receipts = call.knowledge_base.submit(list(accepted.values()))
+        answers = call.knowledge_base.submit_fitting(list(accepted.values()))
+        receipts = [receipt for receipt in answers if receipt is not None]
         settled = _completed(call, receipts)
-        for index, receipt in zip(accepted, receipts, strict=True):
-            entries[index]["id"] = receipt.document_id
-            if receipt.document_id in settled:
-                entries[index]["status"] = "completed"
+        for index, receipt in zip(accepted, answers, strict=True):
+            entry = entries[index]
+            if receipt is None:
+                entry["status"] = "failed"
+                entry["error"] = smarttalk(QuotaExceeded(f"documents[{index}]: {NO_ROOM}"))["error"]
+            else:
+                entry["id"] = receipt.document_id
+                if receipt.document_id in settled:
+                    entry["status"] = "completed"
+        imported = len(receipts)
     else:
         _require_knowledge_base(call, head.chat_model_id)
-    return ImportAnswer(success=True, imported=len(accepted), documents=entries)
+    return ImportAnswer(success=True, imported=imported, documents=entries)
 
 
 def delete_documents(call: Call) -> Mapping[str, object]:
