@@ -7,12 +7,12 @@ messages, tools, any `response_format`). Only what decides the answer is looked 
 from collections.abc import Iterable, Sequence
 from typing import Annotated
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, JsonValue
 from typing_extensions import TypedDict  # pydantic needs this one before 3.12
 
 from llamaindex_reaktly.errors import InvalidRequest
 from reaktly_api.inkeep.conversation import Prompt, estimate_tokens
-from reaktly_api.patterns import NO_CONTROLS
+from reaktly_api.patterns import NO_CONTROLS, NOT_BLANK
 
 MAX_MODEL_LENGTH = 300
 # Of a longer question this is searched for; a pasted log is no reason to refuse a chat.
@@ -57,6 +57,25 @@ Content = Annotated[
     str, BeforeValidator(_as_text, json_schema_input_type=str | list[TextPart | str] | None)
 ]
 ModelName = Annotated[str, Field(min_length=1, max_length=MAX_MODEL_LENGTH, pattern=NO_CONTROLS)]
+
+
+# What the code below demands of a conversation, in JSON Schema's words.
+_SAID: dict[str, JsonValue] = {"type": "string", "pattern": NOT_BLANK}
+_SAID_IN_PARTS: dict[str, JsonValue] = {
+    "type": "array",
+    "contains": {
+        "type": "object",
+        "required": ["type", "text"],
+        "properties": {"type": {"enum": [*filter(None, _TEXT_PARTS)]}, "text": _SAID},
+    },
+}
+_WITH_A_QUESTION: dict[str, JsonValue] = {
+    "contains": {
+        "type": "object",
+        "required": ["role", "content"],
+        "properties": {"role": {"const": USER}, "content": {"anyOf": [_SAID, _SAID_IN_PARTS]}},
+    }
+}
 
 
 class _Body(BaseModel):
@@ -135,7 +154,8 @@ class ChatCompletionBody(_Asking):
     """`POST /v1/chat/completions`. Other fields of OpenAI's, `response_format` too, are ignored."""
 
     messages: Annotated[list[Message], Field(min_length=1)] = Field(
-        description="The conversation; the last user's message with text is the question."
+        description="The conversation; the last user's message with text is the question.",
+        json_schema_extra=_WITH_A_QUESTION,
     )
     stream_options: StreamOptions | None = None
     max_tokens: Annotated[int, Field(ge=1)] | None = None
@@ -157,7 +177,11 @@ class ResponsesBody(_Asking):
     input: Annotated[
         list[Message],
         Field(min_length=1),
-        BeforeValidator(_as_items, json_schema_input_type=str | list[Message]),
+        BeforeValidator(
+            _as_items,
+            json_schema_input_type=Annotated[str, Field(pattern=NOT_BLANK)]
+            | Annotated[list[Message], Field(min_length=1, json_schema_extra=_WITH_A_QUESTION)],
+        ),
     ] = Field(description="The question, or the conversation with it as its last user's message.")
     instructions: str | None = None
     max_output_tokens: Annotated[int, Field(ge=1)] | None = Field(
