@@ -52,7 +52,7 @@ from llamaindex_reaktly.registry.usage import Quota, Usage
 from llamaindex_reaktly.retrieval.retriever import Retriever
 from llamaindex_reaktly.settings import Settings
 from llamaindex_reaktly.stores.embedded import EmbeddedStore
-from llamaindex_reaktly.stores.protocol import Store
+from llamaindex_reaktly.stores.protocol import NEWEST, Store
 from llamaindex_reaktly.tracing import current_origin, span
 from llamaindex_reaktly.watched_store import WatchedStore
 
@@ -283,13 +283,21 @@ class KnowledgeBase:
 
     def passages(self, document_id: str) -> list[Passage]:
         """The chunks of a document as they are searched, in order."""
-        status = self.status(document_id)
-        # What the index still holds from before a delete is no longer the document's.
-        visible_from = self.registry.visibility.visible_from([document_id]).get(document_id)
-        if status is None or visible_from is None:
+        status, visibility = self.status(document_id), self.registry.visibility
+        # What the index still holds from before a delete is no longer the document's, and
+        # what it holds already of a version that is not live yet is not what searches show.
+        if self.store.replaces_at_once:
+            oldest = visibility.visible_from([document_id]).get(document_id)
+        else:
+            tick = visibility.replacement_clock()
+            oldest = visibility.live_versions([document_id], tick).get(document_id)
+        if status is None or oldest is None:
             return []
         nodes = self.store.nodes(
-            status.key.knowledge_base_id, document_id, from_version=visible_from
+            status.key.knowledge_base_id,
+            document_id,
+            from_version=oldest,
+            to_version=NEWEST if self.store.replaces_at_once else oldest,
         )
         return [Passage(node.node_id, node.text, node.headings) for node in nodes]
 

@@ -14,6 +14,7 @@ import structlog
 from llamaindex_reaktly.errors import IndexDamaged, Unavailable
 from llamaindex_reaktly.registry.indexes import Indexes, IndexRecord
 from llamaindex_reaktly.stores.protocol import (
+    NEWEST,
     Candidate,
     IndexedNode,
     IndexedVersion,
@@ -117,12 +118,19 @@ class WatchedStore(Store):
             return self._store.known_vectors(knowledge_base_id, document_ids)
 
     def nodes(
-        self, knowledge_base_id: str, document_id: str, *, from_version: int = 0
+        self,
+        knowledge_base_id: str,
+        document_id: str,
+        *,
+        from_version: int = 0,
+        to_version: int = NEWEST,
     ) -> list[IndexedNode]:
         """As the store has it, or `Unavailable`."""
         record = self._whole(knowledge_base_id)
         with self._watch(knowledge_base_id, record):
-            found = self._store.nodes(knowledge_base_id, document_id, from_version=from_version)
+            found = self._store.nodes(
+                knowledge_base_id, document_id, from_version=from_version, to_version=to_version
+            )
             self._compare(knowledge_base_id, record)
             return found
 

@@ -27,6 +27,7 @@ from llamaindex_reaktly.stores.lexical import (
     term_frequency,
 )
 from llamaindex_reaktly.stores.protocol import (
+    NEWEST,
     Candidate,
     IndexedNode,
     IndexedVersion,
@@ -199,12 +200,17 @@ class EmbeddedStore(Store):
         )
 
     def nodes(
-        self, knowledge_base_id: str, document_id: str, *, from_version: int = 0
+        self,
+        knowledge_base_id: str,
+        document_id: str,
+        *,
+        from_version: int = 0,
+        to_version: int = NEWEST,
     ) -> list[IndexedNode]:
-        """A document's nodes in order; empty if no version from that one on is in the index."""
+        """A document's nodes in order, if its version is between these two."""
         return self._reading(
             knowledge_base_id,
-            lambda connection, *_: rows.nodes_of(connection, document_id, from_version),
+            lambda connection, *_: rows.nodes_of(connection, document_id, from_version, to_version),
             otherwise=[],
         )
 

@@ -21,6 +21,9 @@ from llamaindex_reaktly.filters import Filter
 
 Vector = NDArray[np.float32]
 
+NEWEST = 2**63 - 1
+"""As high as a version can be."""
+
 
 @dataclass(frozen=True, slots=True)
 class IndexedDocument:
@@ -209,9 +212,14 @@ class Store(Protocol):
         ...
 
     def nodes(
-        self, knowledge_base_id: str, document_id: str, *, from_version: int = 0
+        self,
+        knowledge_base_id: str,
+        document_id: str,
+        *,
+        from_version: int = 0,
+        to_version: int = NEWEST,
     ) -> list[IndexedNode]:
-        """A document's nodes in order; empty if no version from that one on is in the index."""
+        """The nodes, in order, of the newest version between these two, both included."""
         ...
 
     def languages(self, knowledge_base_id: str) -> tuple[str, ...]:

@@ -391,14 +391,15 @@ def known_vectors(
 
 
 def nodes_of(
-    connection: sqlite3.Connection, document_id: str, from_version: int
+    connection: sqlite3.Connection, document_id: str, from_version: int, to_version: int
 ) -> list[IndexedNode]:
-    """The document's nodes in order, if they are of that version or a later one."""
+    """The document's nodes in order, if its version is between these two."""
     rows = connection.execute(
         f"SELECT {_NODE_COLUMNS} FROM nodes JOIN vectors ON node = nodes.id"  # noqa: S608 (fixed names; values are bound)
-        " WHERE document = (SELECT id FROM documents WHERE document_id = ? AND version >= ?)"
+        " WHERE document ="
+        " (SELECT id FROM documents WHERE document_id = ? AND version BETWEEN ? AND ?)"
         " ORDER BY ordinal, nodes.id",
-        (document_id, from_version),
+        (document_id, from_version, to_version),
     )
     return [_node(row) for row in rows]
 

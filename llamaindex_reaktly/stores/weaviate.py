@@ -6,6 +6,7 @@ from weaviate.classes.config import ConsistencyLevel
 
 from llamaindex_reaktly.embeddings.protocol import EmbedderIdentity
 from llamaindex_reaktly.stores.protocol import (
+    NEWEST,
     Candidate,
     IndexedNode,
     IndexedVersion,
@@ -93,6 +94,10 @@ class WeaviateStore(Store):
         """Remove a knowledge base's tenant, and with it all its files on the server."""
         self.connection.write(lambda: self.index.drop(knowledge_base_id))
 
+    def drop_all_but(self, knowledge_base_ids: Callable[[], Collection[str]]) -> int:
+        """Remove what the prefix names of all other knowledge bases; how many there were."""
+        return self.connection.write(lambda: self.index.drop_all_but(knowledge_base_ids))
+
     def mark(self, knowledge_base_id: str) -> None:
         """None: a cluster answers for its own data."""
 
@@ -119,11 +124,18 @@ class WeaviateStore(Store):
         }
 
     def nodes(
-        self, knowledge_base_id: str, document_id: str, *, from_version: int = 0
+        self,
+        knowledge_base_id: str,
+        document_id: str,
+        *,
+        from_version: int = 0,
+        to_version: int = NEWEST,
     ) -> list[IndexedNode]:
-        """The nodes of a document's newest whole version in order; empty if it is older."""
+        """The nodes, in order, of the newest whole version between these two."""
         return self.connection.write(
-            lambda: self.index.nodes(knowledge_base_id, document_id, from_version=from_version)
+            lambda: self.index.nodes(
+                knowledge_base_id, document_id, from_version=from_version, to_version=to_version
+            )
         )
 
     def languages(self, knowledge_base_id: str) -> tuple[str, ...]:

@@ -234,6 +234,10 @@ class WeaviateIndex:
         self._homes.pop(knowledge_base_id)
         self._forget(knowledge_base_id)
 
+    async def drop_all_but(self, knowledge_base_ids: Callable[[], Collection[str]]) -> int:
+        """Remove the tenants of all other knowledge bases; how many there were."""
+        return await (await self._collections()).remove_all_but(knowledge_base_ids)
+
     # Reading
 
     async def search(self, knowledge_base_id: str, query: StoreQuery) -> list[Candidate]:
@@ -252,17 +256,17 @@ class WeaviateIndex:
         return await self._on_tenant(knowledge_base_id, ask, otherwise=list[Candidate]())
 
     async def nodes(
-        self, knowledge_base_id: str, document_id: str, *, from_version: int = 0
+        self, knowledge_base_id: str, document_id: str, *, from_version: int, to_version: int
     ) -> list[IndexedNode]:
-        """The nodes of a document's newest whole version in order; empty if it is older."""
+        """The nodes, in order, of the newest whole version between these two."""
 
         async def read(tenant: Tenant) -> list[IndexedNode]:
             there = await weaviate_tenant.heads(tenant, [document_id])
-            if document_id not in there:
+            versions = [ref.version for ref in there.get(document_id, ())]
+            wanted = [one for one in versions if from_version <= one <= to_version]
+            if not wanted:
                 return []
-            version = there[document_id][-1].version
-            if version < from_version:
-                return []
+            version = wanted[-1]
             found = await weaviate_tenant.fetch(
                 tenant, [object_id(document_id, version, 0)], return_properties=["head"]
             )

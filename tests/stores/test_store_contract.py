@@ -209,6 +209,17 @@ def test_nodes_of_an_older_version_than_asked_for_are_not_given(store: Store) ->
 
     assert [n.node_id for n in store.nodes(KB, "doc_a", from_version=7)] == ["a-0"]
     assert store.nodes(KB, "doc_a", from_version=8) == []
+    assert [n.node_id for n in store.nodes(KB, "doc_a", to_version=7)] == ["a-0"]
+    assert store.nodes(KB, "doc_a", to_version=6) == []
+
+
+def test_nodes_of_a_version_that_is_kept_are_those_of_that_version(store: Store) -> None:
+    store.replace(KB, [replacement("a", "one")])
+    store.replace(KB, [replacement("a", "two", version=2)], keep_older=True)
+
+    assert [n.terms for n in store.nodes(KB, "doc_a")] == ["two"]
+    kept = [] if store.replaces_at_once else ["one"]
+    assert [n.terms for n in store.nodes(KB, "doc_a", to_version=1)] == kept
 
 
 def test_a_dropped_base_is_empty_and_takes_vectors_of_another_dimension(store: Store) -> None:
