@@ -87,9 +87,17 @@ def _checks(*, deep: bool) -> Iterator[Check]:
             yield _check_model(knowledge_base)
             yield _check_store(knowledge_base)
             if settings.store == "weaviate":
-                from llamaindex_reaktly.cli.weaviate_diagnosis import check_weaviate
+                from llamaindex_reaktly.cli.weaviate_diagnosis import (
+                    check_weaviate,
+                    remove_orphaned_tenants,
+                )
 
                 yield from check_weaviate(settings)
+                if deep:
+                    bases = knowledge_base.registry.knowledge_bases
+                    yield remove_orphaned_tenants(
+                        settings, lambda: [info.knowledge_base_id for info in bases.all()]
+                    )
             if settings.redis_url is not None:
                 yield _check_redis(settings.redis_url.get_secret_value())
             if deep:
@@ -205,12 +213,10 @@ def _check_store(knowledge_base: "KnowledgeBase") -> Check:
     try:
         knowledge_base.store.count("")
     except ReaktlyError as error:
-        return Check(
-            "store",
-            Verdict.FAILED,
-            error.message,
-            "if it stays so, `reaktly rebuild` makes the index again",
-        )
+        advice = "if it stays so, `reaktly rebuild` makes the index again"
+        if knowledge_base.settings.store == "weaviate":
+            advice = "wait while it starts; what else there is to check is said below"
+        return Check("store", Verdict.FAILED, error.message, advice)
     return Check("store", Verdict.OK, f"{knowledge_base.settings.store}, open")
 
 

@@ -5,7 +5,7 @@ how vectors are indexed and over how many copies there are.
 """
 
 import http.client
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import closing
 from typing import TypeVar
 from urllib.parse import urlsplit
@@ -13,7 +13,9 @@ from urllib.parse import urlsplit
 from pydantic import BaseModel, Field, ValidationError
 
 from llamaindex_reaktly.cli.checks import Check, Verdict
+from llamaindex_reaktly.errors import ReaktlyError
 from llamaindex_reaktly.settings import Settings
+from llamaindex_reaktly.stores.weaviate_opening import open_weaviate
 
 # Filters are negated (`not`, `contains_none`), which came with this one.
 OLDEST = (1, 33)
@@ -92,6 +94,27 @@ def check_weaviate(settings: Settings) -> Iterator[Check]:
         )
     else:
         yield Check("weaviate storage", Verdict.OK, "can be written")
+
+
+def remove_orphaned_tenants(
+    settings: Settings, knowledge_base_ids: Callable[[], Collection[str]]
+) -> Check:
+    """Remove tenants under our prefix that are no knowledge base's.
+
+    A knowledge base that is deleted while the server is away leaves one.
+    """
+    part = "weaviate tenants"
+    store = open_weaviate(settings, lambda _: None)
+    try:
+        removed = store.drop_all_but(knowledge_base_ids)
+    except ReaktlyError as error:
+        return Check(part, Verdict.FAILED, error.message, "see Weaviate above")
+    finally:
+        store.close()
+    if removed:
+        found = f"{removed} under our prefix belonged to no knowledge base"
+        return Check(part, Verdict.WARNING, found, "they are removed")
+    return Check(part, Verdict.OK, "each is a knowledge base's")
 
 
 def _check_version(meta: _Meta) -> Check:

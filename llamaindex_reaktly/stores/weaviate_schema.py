@@ -4,10 +4,12 @@ A collection's description says whose vectors it holds. Definitions go by its ow
 data through an alias, so that another collection can take its place.
 """
 
+import asyncio
 import base64
 import hashlib
 import json
 import re
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
 import weaviate
@@ -105,6 +107,25 @@ class Collections:
             tenants = self._client.collections.use(home.name).tenants
             if await tenants.exists(tenant):
                 await tenants.remove([tenant])
+
+    async def remove_all_but(self, knowledge_base_ids: Callable[[], Collection[str]]) -> int:
+        """Remove the tenants of all other knowledge bases; how many there were.
+
+        Which there are is asked after the tenants were read: none is made for a knowledge
+        base that is not there yet.
+        """
+        of_homes = [
+            (tenants, await tenants.get())
+            for home in await self.all()
+            for tenants in [self._client.collections.use(home.name).tenants]
+        ]
+        kept = {tenant_name(one) for one in await asyncio.to_thread(knowledge_base_ids)}
+        removed = 0
+        for tenants, there in of_homes:
+            if others := sorted(set(there) - kept):
+                await tenants.remove(others)
+                removed += len(others)
+        return removed
 
     async def _create(self, alias: str, identity: EmbedderIdentity) -> None:
         name = f"{alias}_{SCHEMA_VERSION}"

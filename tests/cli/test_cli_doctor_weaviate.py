@@ -1,6 +1,5 @@
 """`reaktly doctor` on a real Weaviate, set up as compose.yaml sets it up."""
 
-import http.client
 import json
 import re
 import secrets
@@ -72,8 +71,8 @@ def prefix(server: WeaviateServer, monkeypatch: pytest.MonkeyPatch) -> str:
     return chosen
 
 
-def diagnose(run: Run) -> tuple[int, Verdicts]:
-    done = run("doctor", "--json")
+def diagnose(run: Run, *options: str) -> tuple[int, Verdicts]:
+    done = run("doctor", "--json", *options)
     return done.exit_code, {
         check["part"]: (check["verdict"], check["found"], check["advice"] or "")
         for check in json.loads(done.stdout)["checks"]
@@ -124,18 +123,22 @@ def test_a_server_that_is_away_fails_with_what_to_check(
     verdict, found, advice = verdicts["weaviate"]
     assert (verdict, found) == ("failed", "http://127.0.0.1:9: it does not answer")
     assert "that it runs" in advice
+    assert "rebuild" not in verdicts["store"][2]
+
+
+def connected(server: WeaviateServer) -> weaviate.WeaviateClient:
+    """A client of the server's own kind."""
+    return weaviate.connect_to_local(
+        host="127.0.0.1",
+        port=int(server.url.rpartition(":")[2]),
+        grpc_port=int(server.grpc_url.rpartition(":")[2]),
+        auth_credentials=Auth.api_key(server.key),
+    )
 
 
 def test_a_read_only_tenant_fails(run: Run, prefix: str, server: WeaviateServer) -> None:
     fill(run, "harbour")
-    address = http.client.HTTPConnection(server.url.removeprefix("http://"))
-    client = weaviate.connect_to_local(
-        host="127.0.0.1",
-        port=address.port,
-        grpc_port=int(server.grpc_url.rpartition(":")[2]),
-        auth_credentials=Auth.api_key(server.key),
-    )
-    with client:
+    with connected(server) as client:
         (name,) = [name for name in client.collections.list_all() if name.startswith(prefix)]
         shard = tenant_name("harbour")
         config = client.collections.use(name).config
@@ -145,6 +148,33 @@ def test_a_read_only_tenant_fails(run: Run, prefix: str, server: WeaviateServer)
         assert verdicts["weaviate storage"][:2] == ("failed", "1 of our tenants are read-only")
         config.update_shards("READY", shard)
     assert diagnose(run)[0] == 0
+
+
+def test_the_tenant_of_a_base_that_was_deleted_while_the_server_was_away_is_removed(
+    run: Run, prefix: str, server: WeaviateServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fill(run, "harbour", "museum")
+    with monkeypatch.context() as patch:
+        patch.setenv("REAKTLY_WEAVIATE_URL", "http://127.0.0.1:9")
+        assert run("kb", "delete", "museum").exit_code == 1
+    assert tenants(server, prefix) == {tenant_name("harbour"), tenant_name("museum")}
+
+    code, verdicts = diagnose(run, "--deep")
+
+    assert code == 0
+    assert verdicts["weaviate tenants"][:2] == (
+        "warning",
+        "1 under our prefix belonged to no knowledge base",
+    )
+    assert tenants(server, prefix) == {tenant_name("harbour")}
+    assert diagnose(run, "--deep")[1]["weaviate tenants"][0] == "ok"
+
+
+def tenants(server: WeaviateServer, prefix: str) -> set[str]:
+    """The tenants that there are under a prefix."""
+    with connected(server) as client:
+        (name,) = (name for name in client.collections.list_all() if name.startswith(prefix))
+        return set(client.collections.use(name).tenants.get())
 
 
 def test_more_copies_than_nodes_fail(
