@@ -295,6 +295,11 @@ class Statement:
     text: str
     citations: tuple[Citation, ...] = ()
 
+    @property
+    def marked_text(self) -> str:
+        """The text with the markers of its citations behind it."""
+        return " ".join([self.text, *(citation.marker for citation in self.citations)])
+
 
 @dataclass(frozen=True, slots=True)
 class Answer:
@@ -316,10 +321,7 @@ class Answer:
     @property
     def marked_text(self) -> str:
         """The answer with the markers of its citations behind each statement."""
-        return " ".join(
-            " ".join([statement.text, *(citation.marker for citation in statement.citations)])
-            for statement in self.statements
-        )
+        return " ".join(statement.marked_text for statement in self.statements)
 
     @property
     def citations(self) -> tuple[Citation, ...]:

@@ -1,4 +1,6 @@
+import json
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -103,6 +105,21 @@ async def test_where_the_base_does_not_know_the_nearest_documents_are_named(
     assert answer["answer"] == "Nobody knows."
     assert answer["citations"] == []
     assert [(one["externalId"], one["cited"]) for one in answer["sources"]] == [("tub", False)]
+
+
+async def test_a_stream_brings_the_text_in_pieces_and_the_whole_last(
+    client: httpx.AsyncClient, knowledge_base: KnowledgeBase, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    two = replace(KNOWN, statements=(*KNOWN.statements, Statement("Indeed.")))
+    monkeypatch.setattr(knowledge_base, "answer", lambda request: two)
+    whole = (await client.post("/answer", json=QUESTION)).json()
+    response = await client.post("/answer", json=QUESTION | {"stream": True})
+    assert response.headers["content-type"].startswith("text/event-stream")
+    events = [event.split("\ndata: ") for event in response.text.strip().split("\n\n")]
+    assert [name for name, _ in events] == ["event: text", "event: text", "event: answer"]
+    *pieces, last = [json.loads(data) for _, data in events]
+    assert "".join(piece["text"] for piece in pieces) == whole["answer"]
+    assert last == whole
 
 
 async def test_filters_reach_the_core(client: httpx.AsyncClient, asked: list[Any]) -> None:

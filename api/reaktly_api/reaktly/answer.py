@@ -1,13 +1,13 @@
 """Asking a knowledge base for an answer: `/answer`."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 
 from typing_extensions import TypedDict  # pydantic needs this one before 3.12
 
 from llamaindex_reaktly.domain import Answer, AnswerRequest, SearchHit
 from llamaindex_reaktly.filters import parse_filter
 from reaktly_api.access import CHAT
-from reaktly_api.operations import Call, Example, Operation
+from reaktly_api.operations import Call, Example, Operation, Stream, dump
 from reaktly_api.reaktly.answers import integration_id
 from reaktly_api.reaktly.requests import AnswerBody
 
@@ -43,15 +43,22 @@ class Answered(TypedDict):
     sources: Sequence[Source]
 
 
-def answer(call: Call) -> Mapping[str, object]:
+def answer(call: Call) -> Mapping[str, object] | Stream:
     """`POST /answer`."""
     body = call.body(AnswerBody)
     call.caller.require_reach(body.knowledge_base_id)
-    return answered(
-        call.knowledge_base.answer(
-            AnswerRequest(body.knowledge_base_id, body.query, filters=parse_filter(body.filters))
-        )
+    found = call.knowledge_base.answer(
+        AnswerRequest(body.knowledge_base_id, body.query, filters=parse_filter(body.filters))
     )
+    return Stream(_events(found)) if body.stream else answered(found)
+
+
+def _events(found: Answer) -> Generator[bytes, None, None]:
+    """The answer's text in pieces, which put together are `answer`, then the whole."""
+    for number, statement in enumerate(found.statements):
+        text = " " * (number > 0) + statement.marked_text
+        yield b"event: text\ndata: %b\n\n" % dump({"text": text})
+    yield b"event: answer\ndata: %b\n\n" % dump(answered(found))
 
 
 def answered(found: Answer) -> Answered:
@@ -95,7 +102,8 @@ OPERATIONS = (
         summary="Ask a knowledge base",
         description="Up to three sentences of the best documents, word for word, each followed "
         "by the marker of its citation. Where no document is relevant enough, `answered` is "
-        "false, nothing is cited, and `sources` are the nearest documents.",
+        "false, nothing is cited, and `sources` are the nearest documents. With `stream`, events "
+        '`text` bring the answer in pieces (`{"text"}`), and a last event `answer` all of it.',
         run=answer,
         answer=Answered,
         scopes=frozenset({CHAT}),

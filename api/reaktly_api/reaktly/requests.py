@@ -274,6 +274,8 @@ class _Question(_Body):
 class AnswerBody(_Question):
     """A question to be answered by one knowledge base."""
 
+    stream: bool = Field(default=False, description="Answer with server-sent events.")
+
 
 class SearchBody(_Question):
     """A question to one knowledge base."""
