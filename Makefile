@@ -29,7 +29,7 @@ PROJECT_SOURCES := pyproject.toml README.md LICENSE THIRD_PARTY_NOTICES.md \
 PROJECT := $(STAMPS)/project-$(if $(EDITABLE),editable,wheel)
 MODEL := $(STAMPS)/model
 
-.PHONY: help demo setup serve test torture check docs bench build clean
+.PHONY: help demo setup serve test fuzz torture check docs bench build clean
 
 help: ## list the verbs
 	@sed -n 's/^\([a-z][a-z-]*\):.*## \(.*\)/  make \1|\2/p' Makefile | awk -F'|' '{ printf "%-14s %s\n", $$1, $$2 }'
@@ -50,6 +50,10 @@ test: setup ## run the tests (ARGS="-k words" narrows, COVERAGE=1 reports covera
 	@echo "==> test: against the $(if $(EDITABLE),source tree,installed wheel)"
 	@$(if $(COVERAGE),$(BIN)/coverage erase; $(BIN)/coverage run $(BIN)/pytest,$(BIN)/pytest) $(ARGS)
 	@$(if $(COVERAGE),$(BIN)/coverage combine -q && $(BIN)/coverage report,true)
+
+fuzz: setup ## generated requests to every operation of the OpenAPI document (ARGS="--examples 100")
+	@echo "==> fuzz: every check of Schemathesis on every operation"
+	@$(BIN)/python -m tests.conformance.fuzzing $(ARGS)
 
 torture: setup ## kill and fault tests (KILLS=n on each registry; hours with the default 300)
 	@echo "==> torture: $(KILLS) kills on each registry, and every other fault"

@@ -126,7 +126,9 @@ def _type(schema: Json) -> str:
     if "enum" in schema or "const" in schema:
         values = schema.get("enum", [schema.get("const")])
         return " or ".join(f"<code>{escape(json.dumps(value))}</code>" for value in values)
-    kind = str(schema.get("type", "anything"))
+    kind = schema.get("type", "anything")
+    if isinstance(kind, list):
+        kind = " or ".join(kind)
     if kind == "array":
         return f"list of {_type(schema.get('items', {}))}"
     return escape(" ".join([kind, *_bounds(schema)]))

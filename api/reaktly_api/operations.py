@@ -136,6 +136,16 @@ class Example:
 
 
 @dataclass(frozen=True, slots=True)
+class Link:
+    """Where an answer leads: what another operation's path parameter is to be."""
+
+    operation: str
+    parameter: str
+    pointer: str
+    """Into the answer's body, such as `/results/0/documentId`."""
+
+
+@dataclass(frozen=True, slots=True)
 class Operation:
     """A route: how it is reached, who may, what it takes and gives, and what it does."""
 
@@ -152,6 +162,8 @@ class Operation:
     query: type[BaseModel] | None = None
     examples: Sequence[Example] = ()
     errors: Sequence[int] = ()
+    """Statuses beyond those that every operation of its kind may answer with."""
+    links: Sequence[Link] = ()
     aliases: Sequence[str] = ()
     """Other paths to the same; they share its name, and so its rate limit."""
     rate_limit: str = UNLIMITED

@@ -116,7 +116,7 @@ def service_operations(
             run=ready,
             answer=Readiness,
             query=ReadyQuery,
-            errors=(400, 503),
+            errors=(503,),
         ),
         Operation(
             method="GET",

@@ -59,6 +59,45 @@ async def test_protected_operations_say_how_to_open_them(document: dict[str, Any
         assert {"401", "403", "429", "500"} <= set(described["responses"])
 
 
+async def test_every_error_comes_with_an_example_in_the_envelope_of_its_dialect(
+    document: dict[str, Any],
+) -> None:
+    for path, methods in document["paths"].items():
+        adapter: TypeAdapter[object] = TypeAdapter(dialect_of(path).envelope)
+        for operation in methods.values():
+            for status, response in operation["responses"].items():
+                if status != "200":
+                    adapter.validate_python(response["content"]["application/json"]["example"])
+
+
+async def test_every_answer_names_the_headers_that_it_comes_with(
+    document: dict[str, Any],
+) -> None:
+    responses = document["paths"]["/search"]["post"]["responses"]
+    assert all("x-request-id" in response["headers"] for response in responses.values())
+    assert "ratelimit-remaining" in responses["200"]["headers"]
+    assert "www-authenticate" in responses["401"]["headers"]
+    assert {"retry-after", "ratelimit-reset"} <= set(responses["429"]["headers"])
+
+
+async def test_links_lead_from_a_field_of_the_answer_to_a_parameter_that_exists(
+    document: dict[str, Any],
+) -> None:
+    operations = {o.name: o for o in OPERATIONS}
+    for operation in OPERATIONS:
+        for link in operation.links:
+            assert f"{{{link.parameter}" in operations[link.operation].path
+            fields = [part for part in link.pointer.split("/") if part and not part.isdigit()]
+            assert operation.answer is not None
+            schema = TypeAdapter(operation.answer).json_schema(mode="serialization")
+            definitions = schema.get("$defs", {})
+            for field in fields:
+                assert field in schema["properties"]
+                items = schema["properties"][field].get("items", {})
+                if "$ref" in items:
+                    schema = definitions[items["$ref"].rsplit("/", 1)[1]]
+
+
 async def test_limits_in_the_document_are_those_that_hold(document: dict[str, Any]) -> None:
     schemas = document["components"]["schemas"]
     item = schemas["IngestItem"]["properties"]

@@ -119,6 +119,14 @@ class Client:
             time.sleep(0.005)
         raise AssertionError(f"{identity} is not {states} within {within} s: {job}")
 
+    def wait_until_completed(self, *document_ids: str, within: float = SETTLED_WITHIN) -> None:
+        """Ask for documents, of whatever dialect, until all can be found."""
+        deadline = time.monotonic() + within
+        for document_id in document_ids:
+            while (found := self.ok("GET", f"/documents/{document_id}"))["status"] != "completed":
+                assert time.monotonic() < deadline, found
+                time.sleep(0.005)
+
     def counter(self, name: str) -> float:
         """A counter without labels of `/metrics`."""
         lines: str = self.ok("GET", "/metrics")

@@ -189,7 +189,7 @@ OPERATIONS = (
                 },
             ),
         ),
-        errors=(400, 404, 413, 415, 503),
+        errors=(404,),
         streams=True,
     ),
 )

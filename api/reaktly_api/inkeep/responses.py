@@ -234,7 +234,7 @@ OPERATIONS = (
                 {"model": "inkeep-rag", "input": "How do I get started?"},
             ),
         ),
-        errors=(400, 404, 413, 415, 503),
+        errors=(404,),
         streams=True,
     ),
 )

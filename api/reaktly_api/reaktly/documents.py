@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from llamaindex_reaktly.domain import DocumentState, DocumentStatus
 from llamaindex_reaktly.errors import NotFound
 from reaktly_api.access import READ
-from reaktly_api.operations import Call, Operation
+from reaktly_api.operations import Call, Link, Operation
 from reaktly_api.reaktly.answers import (
     Document,
     Documents,
@@ -80,7 +80,11 @@ OPERATIONS = (
         answer=Documents,
         scopes=_READ,
         query=DocumentsQuery,
-        errors=(400, 404),
+        errors=(404,),
+        links=(
+            Link("getDocument", "documentId", "/documents/0/documentId"),
+            Link("getPassages", "documentId", "/documents/0/documentId"),
+        ),
     ),
     Operation(
         method="GET",
@@ -92,7 +96,6 @@ OPERATIONS = (
         run=get_document,
         answer=Document,
         scopes=_READ,
-        errors=(404,),
     ),
     Operation(
         method="GET",
@@ -104,6 +107,5 @@ OPERATIONS = (
         run=get_passages,
         answer=Passages,
         scopes=_READ,
-        errors=(404,),
     ),
 )

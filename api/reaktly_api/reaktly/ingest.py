@@ -11,7 +11,7 @@ from llamaindex_reaktly.domain import DocumentStatus, Receipt, SourceDocument
 from llamaindex_reaktly.errors import InvalidRequest, QuotaExceeded, TooLarge, UnknownKnowledgeBase
 from reaktly_api.access import IMPORT
 from reaktly_api.envelopes import EveryItemRefused, RefusedItem
-from reaktly_api.operations import Call, Example, Operation, Wait, describe
+from reaktly_api.operations import Call, Example, Link, Operation, Wait, describe
 from reaktly_api.reaktly.answers import Deleted, Ingested, IngestedBatch, overall
 from reaktly_api.reaktly.requests import (
     MAX_ID_LENGTH,
@@ -249,7 +249,8 @@ OPERATIONS = (
         body=IngestItem,
         query=WaitQuery,
         examples=(Example("An article", _ARTICLE), Example("A product, at once", _PRODUCT)),
-        errors=(400, 402, 404, 413, 415, 507),
+        errors=(402, 404),
+        links=(Link("getJob", "jobId", "/jobId"),),
     ),
     Operation(
         method="POST",
@@ -266,7 +267,8 @@ OPERATIONS = (
         body=IngestBatch,
         query=WaitQuery,
         examples=(Example("Two items", {"items": [_ARTICLE, _PRODUCT]}),),
-        errors=(400, 402, 413, 415, 507),
+        errors=(402,),
+        links=(Link("getJob", "jobId", "/jobIds/0"),),
     ),
     Operation(
         method="DELETE",
@@ -281,7 +283,7 @@ OPERATIONS = (
         scopes=frozenset({IMPORT}),
         body=DocumentReference,
         examples=(Example("By its ids", _REFERENCE),),
-        errors=(400, 404, 413, 415),
+        errors=(404,),
     ),
     Operation(
         method="DELETE",
@@ -299,6 +301,5 @@ OPERATIONS = (
                 "Two documents", {"items": [_REFERENCE, {**_REFERENCE, "externalId": "sku-1001"}]}
             ),
         ),
-        errors=(400, 413, 415),
     ),
 )

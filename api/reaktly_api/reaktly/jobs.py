@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from llamaindex_reaktly.domain import DocumentState, DocumentStatus
 from llamaindex_reaktly.errors import Conflict, NotFound
 from reaktly_api.access import IMPORT, READ
-from reaktly_api.operations import Call, Operation
+from reaktly_api.operations import Call, Link, Operation
 from reaktly_api.reaktly.answers import Job, Jobs, integration_id, job
 from reaktly_api.reaktly.ingest import require_knowledge_base
 from reaktly_api.reaktly.requests import JobQuery, JobsQuery
@@ -89,7 +89,11 @@ OPERATIONS = (
         answer=Jobs,
         scopes=_EITHER,
         query=JobsQuery,
-        errors=(400, 404),
+        errors=(404,),
+        links=(
+            Link("getJob", "jobId", "/jobs/0/jobId"),
+            Link("retryJob", "jobId", "/jobs/0/jobId"),
+        ),
     ),
     Operation(
         method="POST",
@@ -102,7 +106,7 @@ OPERATIONS = (
         answer=Job,
         scopes=frozenset({IMPORT}),
         query=JobQuery,
-        errors=(400, 404, 409),
+        errors=(409,),
     ),
     Operation(
         method="GET",
@@ -116,6 +120,6 @@ OPERATIONS = (
         answer=Job,
         scopes=_EITHER,
         query=JobQuery,
-        errors=(400, 404, 409),
+        errors=(409,),
     ),
 )

@@ -21,6 +21,8 @@ from llamaindex_reaktly.domain import (
     SourceDocument,
     SourceType,
 )
+from reaktly_api.filter_schema import Filters
+from reaktly_api.numbers import WholeNumber
 from reaktly_api.patterns import LANGUAGE_TAG, NO_CONTROLS, NO_CONTROLS_OR_EMPTY, NOT_BLANK
 
 MAX_ID_LENGTH = 256
@@ -262,7 +264,7 @@ class _Question(_Body):
         pattern=NOT_BLANK,
         description="Words or a question; not blank.",
     )
-    filters: dict[str, object] | None = Field(
+    filters: Filters | None = Field(
         default=None,
         description='`{"field": value}`; `{"field": {"eq"|"ne"|"gt"|"gte"|"lt"|"lte"|"in"|"nin"|'
         '"contains"|"any"|"all"|"exists": …}}`; `{"and": […]}`, `{"or": […]}`, `{"not": {…}}`. '
@@ -280,8 +282,12 @@ class AnswerBody(_Question):
 class SearchBody(_Question):
     """A question to one knowledge base."""
 
-    limit: int = Field(default=10, ge=1, le=100, description="Most documents to answer with.")
-    offset: int = Field(default=0, ge=0, le=MAX_OFFSET, description="Documents to pass over.")
+    limit: WholeNumber = Field(
+        default=10, ge=1, le=100, description="Most documents to answer with."
+    )
+    offset: WholeNumber = Field(
+        default=0, ge=0, le=MAX_OFFSET, description="Documents to pass over."
+    )
     mode: Annotated[SearchMode, Field(strict=False)] = Field(
         default=SearchMode.HYBRID, description="Which evidence to rank by."
     )

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from llamaindex_reaktly.domain import SearchRequest
 from llamaindex_reaktly.filters import parse_filter
 from reaktly_api.access import READ
-from reaktly_api.operations import Call, Example, Operation
+from reaktly_api.operations import Call, Example, Link, Operation
 from reaktly_api.reaktly.answers import SearchAnswer, found
 from reaktly_api.reaktly.requests import SearchBody
 
@@ -67,6 +67,10 @@ OPERATIONS = (
                 },
             ),
         ),
-        errors=(400, 404, 413, 415, 503),
+        errors=(404,),
+        links=(
+            Link("getDocument", "documentId", "/results/0/documentId"),
+            Link("getPassages", "documentId", "/results/0/documentId"),
+        ),
     ),
 )

@@ -62,6 +62,6 @@ OPERATIONS = (
         answer=UsageAnswer,
         scopes=frozenset({READ}),
         query=UsageQuery,
-        errors=(400, 404),
+        errors=(404,),
     ),
 )

@@ -175,7 +175,7 @@ OPERATIONS = (
                 },
             ),
         ),
-        errors=(400, 402, 404, 413, 415, 507),
+        errors=(402, 404),
         rate_limit="100/minute",
     ),
     Operation(
@@ -194,6 +194,6 @@ OPERATIONS = (
             Example("By url", {**_MODEL, "urls": [_GUIDE["url"]]}),
             Example("By title", {**_MODEL, "titles": [_GUIDE["title"]]}),
         ),
-        errors=(400, 404, 413, 415),
+        errors=(404,),
     ),
 )

@@ -19,6 +19,8 @@ from llamaindex_reaktly.domain import (
     SourceDocument,
     SourceType,
 )
+from reaktly_api.filter_schema import Filters
+from reaktly_api.numbers import WholeNumber
 from reaktly_api.patterns import LANGUAGE_TAG, NOT_BLANK
 from reaktly_api.reaktly.requests import (
     MAX_ID_LENGTH,
@@ -48,7 +50,7 @@ Query = Annotated[
     str,
     Field(max_length=MAX_QUERY_LENGTH, pattern=NOT_BLANK, description="A question; not blank."),
 ]
-Filters = Annotated[dict[str, object] | None, Field(description=FILTERS)]
+OptionalFilters = Annotated[Filters | None, Field(description=FILTERS)]
 
 
 class _Body(BaseModel):
@@ -123,14 +125,16 @@ class DocumentSearchBody(_Body):
 
     chat_model_id: ChatModelId
     query: Query
-    limit: int | None = Field(default=None, ge=1, le=100, description="Most documents; 10 else.")
-    filters: Filters = None
+    limit: WholeNumber | None = Field(
+        default=None, ge=1, le=100, description="Most documents; 10 else."
+    )
+    filters: OptionalFilters = None
 
 
 class QueryOptions(_Body):
     """How to answer."""
 
-    max_tokens: int | None = Field(
+    max_tokens: WholeNumber | None = Field(
         default=None,
         ge=1,
         description="Bounds the answer, in tokens of the knowledge base's embedder.",
@@ -146,11 +150,20 @@ class QueryBody(_Body):
     chat_model_id: ChatModelId
     query: Query
     options: QueryOptions | None = None
-    filters: Filters = None
+    filters: OptionalFilters = None
 
 
 class DocumentDeleteBody(_Body):
     """Which documents to delete; at least one of the lists is there."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "anyOf": [
+                {"required": [name], "properties": {name: {"type": "array"}}}
+                for name in ("ids", "urls", "titles")
+            ]
+        }
+    )
 
     chat_model_id: ChatModelId
     ids: list[Id] | None = Field(

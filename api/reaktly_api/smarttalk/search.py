@@ -63,7 +63,7 @@ OPERATIONS = (
                 {"chatModelId": "kb_xyz789", "query": "password security", "limit": 10},
             ),
         ),
-        errors=(400, 404, 413, 415, 503),
+        errors=(404,),
         rate_limit="60/minute",
     ),
     Operation(
@@ -89,7 +89,7 @@ OPERATIONS = (
                 },
             ),
         ),
-        errors=(400, 404, 413, 415, 503),
+        errors=(404,),
         rate_limit="60/minute",
     ),
 )

@@ -1,0 +1,1 @@
+"""Every operation of the OpenAPI document under generated requests, good and bad."""

@@ -1,0 +1,25 @@
+"""What `make fuzz` leaves out is little, and is of operations that exist."""
+
+import tomllib
+from pathlib import Path
+
+from reaktly_api import inkeep
+from reaktly_api.reaktly import documents, jobs
+
+CONFIGURATION = Path(__file__).parent / "fuzzing" / "schemathesis.toml"
+MOST_PAIRS = 10
+OPERATIONS = (*documents.OPERATIONS, *jobs.OPERATIONS, *inkeep.OPERATIONS)
+
+
+def test_at_most_ten_checks_of_an_operation_are_left_out() -> None:
+    configuration = tomllib.loads(CONFIGURATION.read_text(encoding="utf-8"))
+    pairs = [
+        (operation["include-operation-id"], check)
+        for operation in configuration["operations"]
+        for check, settings in operation["checks"].items()
+        if not settings["enabled"]
+    ]
+    assert len(set(pairs)) == len(pairs) <= MOST_PAIRS
+    assert {name for name, _ in pairs} <= {operation.name for operation in OPERATIONS}
+    # Nothing is left out for all operations at once.
+    assert all(settings.get("enabled", True) for settings in configuration["checks"].values())
