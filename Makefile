@@ -60,7 +60,7 @@ torture: setup ## kill and fault tests (KILLS=n on each registry; hours with the
 	@$(BIN)/python -m torture --kills $(KILLS) $(ARGS)
 	@echo "==> torture: the same with Weaviate as the store, indexing at once, later, and as a cluster"
 	@$(BIN)/python -m torture --store weaviate --kills $(KILLS) $(ARGS)
-	@$(BIN)/python -m torture --store weaviate-async --kills $(KILLS) $(or $(ARGS),kills store-kills)
+	@$(BIN)/python -m torture --store weaviate-async --kills $(KILLS) $(or $(ARGS),kills store-kills mass-deletes)
 	@$(BIN)/python -m torture --store weaviate-cluster --kills $(KILLS) $(or $(ARGS),node-loss)
 
 check: setup ## format, lint, types, import contracts, licences, docs

@@ -23,6 +23,8 @@ from urllib.parse import quote
 
 import psycopg
 
+from scripts.parent_death import end_with_parent
+
 DEBIAN_PROGRAMS = Path("/usr/lib/postgresql")
 STARTS_WITHIN = 30.0
 STOPS_WITHIN = 20.0
@@ -162,6 +164,7 @@ class PostgreSQL:
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
+                preexec_fn=end_with_parent,
                 user=self._owner and self._owner.pw_uid,
                 group=self._owner and self._owner.pw_gid,
                 extra_groups=self._owner and [],

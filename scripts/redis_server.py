@@ -16,6 +16,8 @@ from typing import Self
 
 import redis
 
+from scripts.parent_death import end_with_parent
+
 PROGRAM = "redis-server"
 STARTS_WITHIN = 20.0
 STOPS_WITHIN = 10.0
@@ -56,6 +58,7 @@ class RedisServer:
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
+            preexec_fn=end_with_parent,
         )  # fmt: skip
         deadline = time.monotonic() + STARTS_WITHIN
         with redis.Redis.from_url(self.url) as client:

@@ -21,6 +21,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from scripts.parent_death import end_with_parent
+
 VERSION = "1.39.0"
 IMAGE = f"semitechnologies/weaviate:{VERSION}"
 MODULE = f"github.com/weaviate/weaviate/cmd/weaviate-server@v{VERSION}"
@@ -157,6 +159,7 @@ class WeaviateServer:
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
+                preexec_fn=end_with_parent,
             )
 
     def wait_until_ready(self) -> bool:

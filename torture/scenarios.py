@@ -9,6 +9,7 @@ from torture.disk import disk_full, disk_full_without_reserve, read_only
 from torture.fencing import fencing
 from torture.freezes import freeze_storm
 from torture.many_bases import many_bases
+from torture.mass_deletes import mass_deletes
 from torture.node_loss import node_loss
 from torture.outages import outages
 from torture.outcome import Outcome
@@ -49,6 +50,12 @@ SCENARIOS: Mapping[str, Scenario] = {
     "store-kills": Scenario(
         "SIGKILL of Weaviate, worker or both while clients write and look.",
         store_kills,
+        (RegistryKind.SQLITE,),
+        (StoreKind.WEAVIATE, StoreKind.WEAVIATE_ASYNC),
+    ),
+    "mass-deletes": Scenario(
+        "A document of 25,000 nodes and a source of 12,000 documents are deleted.",
+        mass_deletes,
         (RegistryKind.SQLITE,),
         (StoreKind.WEAVIATE, StoreKind.WEAVIATE_ASYNC),
     ),

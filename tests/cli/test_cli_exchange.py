@@ -1,16 +1,28 @@
 import gzip
 import json
+import secrets
 import subprocess
 import sys
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 from typer.testing import Result
 
-from llamaindex_reaktly.domain import DocumentKey, DocumentState, SourceDocument, SourceType
+from llamaindex_reaktly.domain import (
+    DocumentKey,
+    DocumentState,
+    SearchMode,
+    SearchRequest,
+    SourceDocument,
+    SourceType,
+)
+from llamaindex_reaktly.filters import Comparison, Operator
+from llamaindex_reaktly.ingestion.worker import Worker
 from llamaindex_reaktly.knowledge_base import KnowledgeBase
-from llamaindex_reaktly.settings import Settings
+from llamaindex_reaktly.settings import Settings, load_settings
+from scripts.weaviate_server import WeaviateServer
 
 Run = Callable[..., Result]
 KB = "harbour"
@@ -99,6 +111,54 @@ def test_what_is_imported_elsewhere_is_what_was_exported(
     again = exported(run, tmp_path / "again.jsonl")
     assert [line | {"updatedAt": ""} for line in again[1:-1]] == [
         line | {"updatedAt": ""} for line in lines
+    ]
+
+
+@pytest.mark.timeout(180)
+@pytest.mark.parametrize("source", ["embedded", "weaviate"])
+def test_a_base_moves_from_one_store_to_the_other(
+    run: Run,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    weaviate_server: WeaviateServer,
+    source: str,
+) -> None:
+    on_weaviate = weaviate_server.settings | {"REAKTLY_WEAVIATE_PREFIX": f"T{secrets.token_hex(6)}"}
+    places = [{"REAKTLY_STORE": "embedded"}, on_weaviate]
+    shown = []
+    for number, place in enumerate(places if source == "embedded" else reversed(places)):
+        for name, value in (place | {"REAKTLY_DATA_DIR": str(tmp_path / str(number))}).items():
+            monkeypatch.setenv(name, value)
+        settings = load_settings()
+        with KnowledgeBase(settings) as core:
+            if number == 0:
+                core.submit([document(0), document(1, "Splice an eye.")])
+                core.submit([document_of(0, "Tie a clove hitch.")])
+            else:
+                assert imported(run, tmp_path / "kb.jsonl")["imported"] == 2
+            with closing(Worker(settings, core)) as worker:
+                worker.work_off_everything()
+            shown.append({mode: found(core, mode) for mode in SearchMode})
+        if number == 0:
+            exported(run, tmp_path / "kb.jsonl")
+    assert shown[0] == shown[1]
+    assert {one[0] for one in shown[1][SearchMode.TEXT]} == {"d0"}
+
+
+def found(core: KnowledgeBase, mode: SearchMode) -> list[tuple[object, ...]]:
+    """What a search for a knot shows of each document, and how relevant that is."""
+    price = Comparison("sourceData.price", Operator.LTE, 1.5)
+    request = SearchRequest(KB, "clove hitch", limit=10, mode=mode, filters=price)
+    return [
+        (
+            hit.key.external_id,
+            hit.version,
+            hit.title,
+            hit.attributes,
+            [passage.text for passage in hit.passages],
+            round(hit.relevance, 5),
+        )
+        for hit in core.search(request).hits
     ]
 
 
