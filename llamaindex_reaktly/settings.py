@@ -122,6 +122,14 @@ class Settings(BaseSettings):
         default=1024 * 1024,
         description="Largest content of one document in those two, in bytes of UTF-8.",
     )
+    quant_answer_seconds: Annotated[float, Field(gt=0, le=30)] = Field(
+        default=4.0,
+        description="Longest time that Quant Search's answer to pages waits for them; those that "
+        "are not done are counted as queued.",
+    )
+    quant_wait_seconds: Annotated[float, Field(gt=0, le=280)] = Field(
+        default=280.0, description="The same with `?wait=true`."
+    )
     rag_documents: Annotated[int, Field(ge=1, le=100)] = Field(
         default=10, description="Most documents of an `inkeep-rag` answer."
     )

@@ -20,7 +20,7 @@ from llamaindex_reaktly.errors import (
     NotFound,
     ReaktlyError,
 )
-from reaktly_api import docs_page, openapi, smarttalk
+from reaktly_api import docs_page, openapi, quant, smarttalk
 from reaktly_api.dialects import dialect_of
 from reaktly_api.facade import Facade
 from reaktly_api.http_metrics import HttpMetrics
@@ -92,6 +92,7 @@ def create_app(
         *answer.OPERATIONS,
         *usage.OPERATIONS,
         *smarttalk.OPERATIONS,
+        *quant.OPERATIONS,
         *ingest.OPERATIONS,
         *jobs.OPERATIONS,
         *documents.OPERATIONS,

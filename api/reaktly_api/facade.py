@@ -20,6 +20,7 @@ from llamaindex_reaktly.domain import (
     Receipt,
     SearchRequest,
     SearchResult,
+    SecondName,
     SourceDocument,
     StoredContent,
 )
@@ -72,6 +73,38 @@ class Quota(Protocol):
     @property
     def characters(self) -> int | None:
         """Most characters of their content."""
+
+
+class KnowledgeBase(Protocol):
+    """A knowledge base that somebody made."""
+
+    @property
+    def knowledge_base_id(self) -> str:
+        """Its id."""
+
+    @property
+    def name(self) -> str:
+        """What people call it."""
+
+    @property
+    def organisation(self) -> str | None:
+        """Whose it is; None for nobody's yet."""
+
+
+class Holding(Protocol):
+    """What a knowledge base has of a source."""
+
+    @property
+    def knowledge_base(self) -> KnowledgeBase:
+        """The knowledge base."""
+
+    @property
+    def documents(self) -> int:
+        """How many documents are there, of that source."""
+
+    @property
+    def url(self) -> str | None:
+        """The address of one of them."""
 
 
 class Page(Protocol):
@@ -142,8 +175,11 @@ class Facade(Protocol):
     def quota(self) -> Quota:
         """What each knowledge base may hold."""
 
-    def delete(self, keys: Sequence[DocumentKey]) -> int:
+    def delete(self, names: Sequence[DocumentKey | SecondName]) -> int:
         """Delete durably and at once; how many existed."""
+
+    def delete_source(self, knowledge_base_id: str, source: str) -> int:
+        """Delete all documents of a source durably and at once; how many existed."""
 
     def delete_chosen(self, choice: Choice) -> int:
         """Delete durably and at once what is as chosen; how many there were."""
@@ -196,6 +232,12 @@ class Facade(Protocol):
 
     def knowledge_base_exists(self, knowledge_base_id: str) -> bool:
         """Whether somebody made this knowledge base."""
+
+    def enter(self, knowledge_base_id: str, organisation: str, *, create: bool = False) -> None:
+        """Bind a base to the first organisation that names it; `UnknownKnowledgeBase` to others."""
+
+    def holdings(self, source: str, ids: Collection[str] | None = None) -> Sequence[Holding]:
+        """Knowledge bases (None: all) with what they have of a source."""
 
     def readiness(self) -> Mapping[str, str]:
         """Part to `ok` or a sentence."""

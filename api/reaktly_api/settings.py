@@ -31,6 +31,12 @@ class ApiSettings(BaseModel):
         ge=1,
         description="Most tokens of their texts; four bytes of UTF-8 count as one.",
     )
+    quant_answer_seconds: float = Field(
+        default=4.0, gt=0, le=30, description="Longest time before Quant Search's answer to pages."
+    )
+    quant_wait_seconds: float = Field(
+        default=280.0, gt=0, le=280, description="The same with `?wait=true`."
+    )
     max_bulk_items: int = Field(default=10_000, ge=1, description="Most items of a bulk request.")
     max_wait_seconds: float = Field(
         default=30.0, gt=0, le=280, description="Longest time that `?wait=true` waits."

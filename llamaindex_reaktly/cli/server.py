@@ -175,6 +175,8 @@ def api_settings(settings: "Settings") -> "ApiSettings":
         max_batch_body_bytes=settings.max_batch_body_bytes,
         max_document_bytes=settings.max_document_bytes,
         max_bulk_items=settings.max_bulk_items,
+        quant_answer_seconds=settings.quant_answer_seconds,
+        quant_wait_seconds=settings.quant_wait_seconds,
         rag_documents=settings.rag_documents,
         rag_tokens=settings.rag_tokens,
         cors_origins=settings.cors_origins,
