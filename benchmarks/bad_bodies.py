@@ -8,7 +8,7 @@ object at all is left alone.
 import codecs
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 # A string, a bracket, a sign between members, or a word; control characters in strings
 # are some of the cases.
@@ -21,13 +21,13 @@ _INGEST_NAMES = {"content_type": "contentType", "metadata": "sourceData"}
 _INGEST_DATA = {"url", "title", "content", "content_type", "metadata"}
 _SEARCH_NAMES = {"top_k": "limit", "filter": "filters"}
 
-_Members = list[tuple[str, str]]
+Members = list[tuple[str, str]]
 
 
 def ingest_body(raw: bytes, knowledge_base: str) -> bytes:
     """A body of id, url, title, content, content_type, metadata as `POST /ingest` takes it."""
 
-    def mapped(members: _Members) -> str:
+    def mapped(members: Members) -> str:
         own = [
             ('"integrationId"', '"bad"'),
             ('"knowledgeBaseId"', json.dumps(knowledge_base)),
@@ -50,7 +50,7 @@ def ingest_body(raw: bytes, knowledge_base: str) -> bytes:
 def search_body(raw: bytes, knowledge_base: str) -> bytes:
     """A body of query, top_k, filter, mode as `POST /search` takes it."""
 
-    def mapped(members: _Members) -> str:
+    def mapped(members: Members) -> str:
         own = [('"knowledgeBaseId"', json.dumps(knowledge_base))]
         for name, value in members:
             plain = name.strip('"')
@@ -60,7 +60,33 @@ def search_body(raw: bytes, knowledge_base: str) -> bytes:
     return _mapped(raw, mapped)
 
 
-def _mapped(raw: bytes, mapped: Callable[[_Members], str]) -> bytes:
+def renamed_body(
+    raw: bytes, head: Members, names: Mapping[str, tuple[str, str]], inside: str | None = None
+) -> bytes:
+    """A body with members of its own before, and some others under other names.
+
+    `names` gives each its new name and the text around its value, which is put for `%s`.
+    `inside` names a list whose one item they go into; the rest stays where it is.
+    """
+
+    def mapped(members: Members) -> str:
+        own, item = list(head), []
+        for name, value in members:
+            new = names.get(name.strip('"'))
+            if new is None:
+                own.append((name, value))
+            else:
+                item.append((json.dumps(new[0]), new[1].replace("%s", value)))
+        return _object([*own, *item] if inside is None else [*own, _listed(inside, item)])
+
+    return _mapped(raw, mapped)
+
+
+def _listed(name: str, item: Members) -> tuple[str, str]:
+    return json.dumps(name), f"[{_object(item)}]"
+
+
+def _mapped(raw: bytes, mapped: Callable[[Members], str]) -> bytes:
     if raw.startswith(codecs.BOM_UTF8):
         return codecs.BOM_UTF8 + _mapped(raw.removeprefix(codecs.BOM_UTF8), mapped)
     # Latin-1 takes every byte for a character and gives the same byte back.
@@ -68,7 +94,7 @@ def _mapped(raw: bytes, mapped: Callable[[_Members], str]) -> bytes:
     return _mapped_text(raw.decode(encoding), mapped).encode(encoding)
 
 
-def _mapped_text(text: str, mapped: Callable[[_Members], str]) -> str:
+def _mapped_text(text: str, mapped: Callable[[Members], str]) -> str:
     """The text with each of the objects that it begins with mapped."""
     done = ""
     place = _after_blanks(text, 0)
@@ -85,7 +111,7 @@ def _mapped_text(text: str, mapped: Callable[[_Members], str]) -> str:
     return done + text
 
 
-def _members(text: str, place: int) -> tuple[_Members, int]:
+def _members(text: str, place: int) -> tuple[Members, int]:
     """Names and values of an object as they are written, and where it ends."""
     members = []
     place = _after_blanks(text, place)
@@ -122,5 +148,5 @@ def _after_blanks(text: str, place: int) -> int:
     return place
 
 
-def _object(members: _Members) -> str:
+def _object(members: Members) -> str:
     return "{" + ", ".join(f"{name}: {value}" for name, value in members) + "}"

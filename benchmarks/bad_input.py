@@ -3,7 +3,8 @@
     python -m benchmarks.bad_input [--verbose]
 
 Runs the cases of the evaluation data's `badinput/index.json` against `/ingest`,
-`/search` and `/documents` of a server on the loopback interface. Their bodies use names
+`/search` and `/documents` of a server on the loopback interface, and those with bodies
+against the other dialects too (`bad_dialects`). Their bodies use names
 that are not ours: those are exchanged in the bytes, so that what is wrong with a body
 stays wrong. HTML files are decoded by the public charset function and pushed as
 `text/html`. Cases for a fetcher and for MCP are counted and left out.
@@ -11,19 +12,21 @@ stays wrong. HTML files are decoded by the public charset function and pushed as
 
 import argparse
 import contextlib
+import functools
 import gzip
 import http.client
 import json
 import socket
 import time
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
 from benchmarks.bad_bodies import ingest_body, search_body
+from benchmarks.bad_dialects import INGESTING, SEARCHING, Endpoint, wrong_with
 from benchmarks.evaluation_sets import evaluation_file
 from benchmarks.results import Result, show
 from benchmarks.server import BenchmarkServer, Client, running_server
@@ -41,6 +44,7 @@ MOST_GROWTH_MIB = 160.0
 LEFT_OUT = ("ingest_url", "mcp")
 SEARCH_BASE = "bad-search"
 OTHER_BASE = "bad-other"
+OTHER_DIALECTS_BASE = "bad-others"
 INTEGRATION = "bad"
 
 Case = dict[str, Any]
@@ -123,15 +127,39 @@ class Runner:
                 reply = self._post(case, "/search", search_body(raw, SEARCH_BASE))
                 self._judge(case, reply)
                 self._judge_search(case, reply)
+                self._try_others(case, SEARCHING, SEARCH_BASE, raw)
             case "ingest_html":
                 text = decode_html(raw, case["content_type"])
                 body = json.dumps(_page(base, case, text)).encode()
-                self._ingest(case | {"content_type": "application/json"}, base, body, text)
+                case = case | {"content_type": "application/json"}
+                self._ingest(case, base, body, text)
+                plain = {"id": case["file"], "url": "/a", "title": "A page", "content": text}
+                others = json.dumps(plain | {"content_type": "text/html"}).encode()
+                self._try_others(case, INGESTING, OTHER_DIALECTS_BASE, others)
             case "ingest_json":
-                body = _encoded(case, raw, base)
+                body = _encoded(case, raw, lambda plain: ingest_body(plain, base))
                 self._ingest(case, base, body, None)
+                self._try_others(case, INGESTING, OTHER_DIALECTS_BASE, raw)
         if self._files_around() != around:
             self.findings.add("files outside the data directory", case, "made one")
+
+    def _try_others(self, case: Case, endpoints: Iterable[Endpoint], base: str, raw: bytes) -> None:
+        """The same to the other dialects: no failure of ours, and a refusal in their words."""
+        for endpoint in endpoints:
+            body = _encoded(case, raw, functools.partial(endpoint.body, base=base))
+            path = endpoint.path.replace("{base}", base)
+            reply = self._post(case, path, body, endpoint.method)
+            self.findings.note(case, reply)
+            kind = f"{endpoint.method} {path}"
+            if reply.status >= 500:
+                self.findings.add(f"5xx of {kind}", case, str(reply.status))
+            elif reply.seconds > MOST_SECONDS:
+                self.findings.add(f"slow {kind}", case, f"{reply.seconds:.1f} s")
+            elif reply.status >= 400 and "x-request-id" in reply.headers:
+                fault = wrong_with(endpoint.dialect, reply.status, reply.json())
+                if fault is not None:
+                    said = reply.body[:200].decode(errors="replace")
+                    self.findings.add(f"{kind}: {fault}", case, f"{reply.status} {said}")
 
     def _ingest(self, case: Case, base: str, body: bytes, text: str | None) -> None:
         reply = self._post(case, "/ingest", body)
@@ -229,11 +257,11 @@ class Runner:
         if self._send("GET", path, b"", {}).status != 404:
             self.findings.add("not deleted by its id", case, "still fetched")
 
-    def _post(self, case: Case, path: str, body: bytes) -> Reply:
+    def _post(self, case: Case, path: str, body: bytes, method: str = "POST") -> Reply:
         headers = {"content-type": case["content_type"]}
         if "content_encoding" in case:
             headers["content-encoding"] = case["content_encoding"]
-        return self._send("POST", path, body, headers | case.get("headers", {}))
+        return self._send(method, path, body, headers | case.get("headers", {}))
 
     def _send(self, method: str, path: str, body: bytes, headers: Mapping[str, str]) -> Reply:
         """One request on a socket of its own, byte for byte as asked for."""
@@ -271,16 +299,16 @@ def _exchange(port: int, method: str, request: bytes, timeout: float) -> Reply:
         return Reply(response.status, headers, body, time.perf_counter() - started)
 
 
-def _encoded(case: Case, raw: bytes, base: str) -> bytes:
+def _encoded(case: Case, raw: bytes, mapped: Callable[[bytes], bytes]) -> bytes:
     """The case's body with our names; compressed again where it was.
 
     What unpacks to more than a little is left as it is: it is refused by its size.
     """
     if case.get("content_encoding") != "gzip":
-        return ingest_body(raw, base)
+        return mapped(raw)
     if len(raw) > 10_000:
         return raw
-    return gzip.compress(ingest_body(gzip.decompress(raw), base))
+    return gzip.compress(mapped(gzip.decompress(raw)))
 
 
 def _page(base: str, case: Case, text: str) -> dict[str, object]:
@@ -311,7 +339,8 @@ def observe() -> tuple[list[Case], Findings, float]:
     index = evaluation_file("badinput", "index.json")
     cases: list[Case] = json.loads(index.read_text(encoding="utf-8"))
     chosen = [case for case in cases if case["endpoint_kind"] not in LEFT_OUT]
-    with running_server() as server, server.client() as client:
+    unlimited = {"REAKTLY_RATE_LIMIT": "none"}
+    with running_server(settings=unlimited) as server, server.client() as client:
         runner = Runner(server, client, index.parent)
         runner.prepare()
         bombs = [case for case in chosen if "memory_bounded" in case.get("checks", ())]
@@ -336,10 +365,11 @@ def results(cases: Iterable[Case], findings: Findings, growth: float) -> list[Re
     return [
         Result(
             "bad_input.cases",
-            "requests made",
+            "cases tried",
             len(list(cases)),
             "",
-            detail=f"statuses {statuses}; cases for fetchers and MCP are left out",
+            detail=f"{findings.statuses.total()} requests, statuses {statuses}; cases for "
+            "fetchers and MCP are left out",
         ),
         Result(
             "bad_input.faults",
