@@ -66,6 +66,7 @@ async def test_either_header_opens_and_the_scheme_is_read_in_any_case(
         assert (await client.get("/documents", headers=headers)).status_code == 200
 
 
+@pytest.mark.requirement("S-27", "S-33")
 async def test_expired_and_revoked_keys_answer_as_unknown_ones(
     open_client: Callable[..., Any],
     make_key: Callable[..., str],

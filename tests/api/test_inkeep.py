@@ -115,6 +115,7 @@ def events(answer: httpx.Response) -> list[str]:
     ]
 
 
+@pytest.mark.requirement("I-03", "I-04", "I-05", "I-06", "I-08", "I-09", "I-10", "I-11")
 async def test_an_answer_has_the_documented_shape(
     client: httpx.AsyncClient, asked: list[SearchRequest]
 ) -> None:
@@ -171,6 +172,7 @@ async def test_no_hits_are_an_empty_list_of_documents(
 
 
 @pytest.mark.parametrize("record_type", [*RECORD_TYPES, "Forum"])
+@pytest.mark.requirement("I-07", "I-13", "I-14")
 async def test_metadata_may_say_the_record_type(
     client: httpx.AsyncClient, hits: list[SearchHit], record_type: str
 ) -> None:
@@ -180,6 +182,7 @@ async def test_metadata_may_say_the_record_type(
 
 
 @pytest.mark.parametrize("declared", [7, "", " ", None, ["site"]])
+@pytest.mark.requirement("I-13")
 async def test_a_record_type_that_is_no_word_counts_for_nothing(
     client: httpx.AsyncClient, hits: list[SearchHit], declared: Any
 ) -> None:
@@ -238,6 +241,7 @@ async def test_the_number_of_documents_is_a_setting(
         "json_object",
     ],
 )
+@pytest.mark.requirement("I-02")
 async def test_every_response_format_gets_the_same_answer(
     client: httpx.AsyncClient, response_format: object
 ) -> None:
@@ -435,6 +439,7 @@ async def test_a_key_without_the_models_scope_is_a_403(
         assert "iq:read" in answer.json()["error"]["message"]
 
 
+@pytest.mark.requirement("I-02")
 async def test_a_wrong_key_is_a_401_in_openais_envelope(open_client: Callable[..., Any]) -> None:
     client = await open_client()
     answer = await client.post(CHAT, json=chat(), headers={"authorization": "Bearer rk_live_x"})

@@ -35,6 +35,7 @@ async def smarttalk(client: httpx.AsyncClient, *titles: str) -> httpx.Response:
     return await client.post("/v1/documents/import", json=body)
 
 
+@pytest.mark.requirement("S-32")
 async def test_a_full_base_takes_no_more_and_says_so(client: httpx.AsyncClient, item: Json) -> None:
     for one in named(item, "a", "b", "a"):
         assert (await client.post("/ingest", json=one)).status_code == 200
@@ -85,6 +86,7 @@ async def test_what_fits_of_an_import_is_kept_and_the_rest_failed(
     assert documents[2]["id"] is None
 
 
+@pytest.mark.requirement("S-40")
 async def test_usage_is_told_with_its_limits(
     open_client: Callable[..., Any], make_key: Callable[..., str], item: Json
 ) -> None:

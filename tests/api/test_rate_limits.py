@@ -28,6 +28,7 @@ def test_a_limit_counts_by_key_and_operation() -> None:
                 limiter.charge(caller, operation)
 
 
+@pytest.mark.requirement("S-25")
 def test_a_keys_own_limit_wins_and_the_named_operation_before_the_star() -> None:
     limiter = RateLimiter({"search": "1/hour", "*": "9/hour"})
 

@@ -92,6 +92,7 @@ def test_whatever_the_words_two_pairs_are_two_documents() -> None:
     assert len(keys | named) == 8
 
 
+@pytest.mark.requirement("S-13")
 async def test_an_import_answers_with_exactly_the_documented_fields(
     client: httpx.AsyncClient, knowledge_base: KnowledgeBase
 ) -> None:
@@ -109,6 +110,7 @@ async def test_an_import_answers_with_exactly_the_documented_fields(
     assert stored(knowledge_base, entry["id"]).content == GUIDE["content"]
 
 
+@pytest.mark.requirement("S-12")
 async def test_metadata_is_kept_and_its_language_and_tags_understood(
     client: httpx.AsyncClient, knowledge_base: KnowledgeBase
 ) -> None:
@@ -121,6 +123,7 @@ async def test_metadata_is_kept_and_its_language_and_tags_understood(
     assert stored(knowledge_base, two).language is None
 
 
+@pytest.mark.requirement("S-02", "S-38")
 async def test_the_same_title_and_url_replace_and_others_do_not(
     client: httpx.AsyncClient,
 ) -> None:
@@ -152,6 +155,7 @@ async def test_what_did_not_change_is_completed_once_it_can_be_found(
     assert again["status"] == "processing"
 
 
+@pytest.mark.requirement("S-10", "S-31", "S-36")
 async def test_good_documents_are_kept_and_refused_ones_named_in_their_place(
     open_client: Callable[..., Any], make_key: Callable[..., str], knowledge_base: KnowledgeBase
 ) -> None:
@@ -185,6 +189,7 @@ async def test_good_documents_are_kept_and_refused_ones_named_in_their_place(
     assert len(knowledge_base.list_documents("kb").items) == 2
 
 
+@pytest.mark.requirement("S-10", "S-31")
 async def test_when_every_document_is_refused_the_answer_is_an_error(
     open_client: Callable[..., Any], make_key: Callable[..., str]
 ) -> None:
@@ -206,6 +211,7 @@ async def test_when_every_document_is_refused_the_answer_is_an_error(
     }
 
 
+@pytest.mark.requirement("S-37")
 async def test_a_hundred_documents_are_accepted_and_one_more_is_not(
     client: httpx.AsyncClient, knowledge_base: KnowledgeBase
 ) -> None:
@@ -232,6 +238,7 @@ async def test_an_empty_import_imports_nothing(client: httpx.AsyncClient) -> Non
     assert (await send(client)).json() == {"success": True, "imported": 0, "documents": []}
 
 
+@pytest.mark.requirement("S-18")
 async def test_a_search_answers_with_exactly_the_documented_fields(
     client: httpx.AsyncClient, knowledge_base: KnowledgeBase, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -269,6 +276,7 @@ async def test_a_search_answers_with_exactly_the_documented_fields(
     ]
 
 
+@pytest.mark.requirement("S-16")
 async def test_a_query_answers_with_its_sources_or_says_that_it_does_not_know(
     client: httpx.AsyncClient, knowledge_base: KnowledgeBase, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -297,6 +305,7 @@ async def test_a_query_answers_with_its_sources_or_says_that_it_does_not_know(
     assert [request.max_tokens for request in asked] == [500, None]
 
 
+@pytest.mark.requirement("S-03")
 async def test_documents_are_deleted_by_id_url_or_title(
     client: httpx.AsyncClient, knowledge_base: KnowledgeBase
 ) -> None:
@@ -361,6 +370,7 @@ def refusal(response: httpx.Response) -> tuple[int, str]:
 
 
 @endpoints
+@pytest.mark.requirement("S-06", "S-08", "S-26", "S-27", "S-28", "S-30")
 async def test_refusals_have_the_documented_codes(
     open_client: Callable[..., Any],
     make_key: Callable[..., str],
@@ -406,6 +416,7 @@ async def test_a_model_out_of_reach_answers_as_one_that_nobody_made(
         ("/v1/chat/query", {"query": 1}, "query"),
     ],
 )
+@pytest.mark.requirement("S-09", "S-30")
 async def test_a_wrong_field_is_named(
     client: httpx.AsyncClient, path: str, change: Json, field: str
 ) -> None:
@@ -421,6 +432,7 @@ async def test_a_delete_that_says_nothing_is_refused(client: httpx.AsyncClient) 
 
 
 @pytest.mark.parametrize(("method", "path", "body"), ENDPOINTS[:3])
+@pytest.mark.requirement("S-22", "S-23", "S-24", "S-29")
 async def test_the_documented_rate_limits_hold(
     client: httpx.AsyncClient, method: str, path: str, body: Json
 ) -> None:
@@ -434,6 +446,7 @@ async def test_the_documented_rate_limits_hold(
 
 
 @pytest.mark.parametrize("path", ["/v1/documents", "/v1/documents/none", "/v1/chat/query/x"])
+@pytest.mark.requirement("S-26")
 async def test_paths_that_are_not_served_answer_in_the_envelope(
     client: httpx.AsyncClient, path: str
 ) -> None:

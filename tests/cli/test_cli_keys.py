@@ -14,6 +14,8 @@ def _registry(data_dir: Path) -> Registry:
     return Registry(f"sqlite:///{data_dir / 'registry.sqlite'}")
 
 
+@pytest.mark.requirement("S-04")
+@pytest.mark.requirement("S-33")
 def test_create_prints_the_key_and_nothing_else(run: Run, data_dir: Path) -> None:
     done = run("keys", "create", "--name", "site", "--knowledge-base", "kb")
     assert done.exit_code == 0
@@ -30,6 +32,7 @@ def test_create_prints_the_key_and_nothing_else(run: Run, data_dir: Path) -> Non
     assert key.expires_at is None
 
 
+@pytest.mark.requirement("S-25")
 def test_create_takes_scopes_default_expiry_and_limits(run: Run) -> None:
     done = run(
         *("keys", "create", "--name", "n", "--knowledge-base", "a", "--knowledge-base", "b"),
@@ -76,6 +79,7 @@ def test_create_says_in_a_sentence_what_the_registry_refuses(
     assert done.stderr.count("\n") == 1
 
 
+@pytest.mark.requirement("S-04")
 def test_list_and_show_never_show_the_key(run: Run) -> None:
     token = run("keys", "create", "--name", "n", "--knowledge-base", "*").stdout.strip()
     listed = run("keys", "list", "--json")
@@ -90,6 +94,7 @@ def test_list_and_show_never_show_the_key(run: Run) -> None:
     }
 
 
+@pytest.mark.requirement("S-33")
 def test_a_revoked_key_opens_nothing_and_stays_listed(run: Run, data_dir: Path) -> None:
     token = run("keys", "create", "--name", "n", "--knowledge-base", "*").stdout.strip()
     (entry,) = json.loads(run("keys", "list", "--json").stdout)["keys"]

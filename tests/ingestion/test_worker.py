@@ -166,6 +166,7 @@ def test_a_new_version_replaces_the_old_one(knowledge_base: KnowledgeBase, worke
     assert [p.text for p in hit.passages] == ["Replace the boiler's gasket every year."]
 
 
+@pytest.mark.requirement("S-39")
 def test_html_is_cleaned_and_cut_by_its_headings(
     knowledge_base: KnowledgeBase, worker: Worker
 ) -> None:

@@ -125,8 +125,8 @@ class DocumentSearchBody(_Body):
 
     chat_model_id: ChatModelId
     query: Query
-    limit: WholeNumber | None = Field(
-        default=None, ge=1, le=100, description="Most documents; 10 else."
+    limit: Annotated[WholeNumber, Field(ge=1, le=100)] | None = Field(
+        default=None, description="Most documents; 10 else."
     )
     filters: OptionalFilters = None
 
@@ -134,9 +134,8 @@ class DocumentSearchBody(_Body):
 class QueryOptions(_Body):
     """How to answer."""
 
-    max_tokens: WholeNumber | None = Field(
+    max_tokens: Annotated[WholeNumber, Field(ge=1)] | None = Field(
         default=None,
-        ge=1,
         description="Bounds the answer, in tokens of the knowledge base's embedder.",
     )
     temperature: float | None = Field(
