@@ -1,5 +1,6 @@
 """`reaktly mcp`: the knowledge base for an assistant on this machine, over stdin and stdout."""
 
+import os
 import signal
 import threading
 from collections.abc import Callable, Iterator
@@ -10,7 +11,7 @@ import typer
 
 from llamaindex_reaktly.cli.opening import open_knowledge_base, read_settings, traced
 from llamaindex_reaktly.cli.parameters import opaque_id
-from llamaindex_reaktly.errors import ReaktlyError
+from llamaindex_reaktly.errors import ConfigurationError, ReaktlyError
 
 if TYPE_CHECKING:
     from llamaindex_reaktly.knowledge_base import KnowledgeBase
@@ -26,11 +27,18 @@ def mcp(
         str | None,
         typer.Option("--knowledge-base", metavar="KB", help="Only this one.", callback=opaque_id),
     ] = None,
+    server: Annotated[
+        str | None,
+        typer.Option(metavar="URL", help="A Reaktly server, with the key in REAKTLY_API_KEY."),
+    ] = None,
 ) -> None:
     """Serve MCP on standard input and output; an assistant's client starts this."""
     # Nothing here needs an orderly end, and a thread that reads would delay it until
     # the client's next line: what was acknowledged is durable.
     signal.signal(signal.SIGINT, signal.SIG_DFL)
+    if server is not None:
+        _bridge(server, read_only=read_only, knowledge_base_id=knowledge_base_id)
+        return
     with traced(), open_knowledge_base(read_settings()) as knowledge_base, _warm(knowledge_base):
         from reaktly_mcp import Access, KnowledgeServer
 
@@ -38,8 +46,23 @@ def mcp(
         if read_only:
             access = access.read_only()
         with _worker_on_demand(knowledge_base) as see_to_a_worker:
-            server = KnowledgeServer(knowledge_base, lambda: access, on_accepted=see_to_a_worker)
-            server.run("stdio")
+            KnowledgeServer(knowledge_base, lambda: access, on_accepted=see_to_a_worker).run(
+                "stdio"
+            )
+
+
+def _bridge(address: str, *, read_only: bool, knowledge_base_id: str | None) -> None:
+    key = os.environ.get("REAKTLY_API_KEY", "")
+    if not key:
+        raise ConfigurationError("REAKTLY_API_KEY: must be a key of the server, for --server")
+    import anyio
+
+    from llamaindex_reaktly.logs import configure_logging
+    from reaktly_mcp.bridge import Bridge
+
+    configure_logging()
+    bridge = Bridge(address, key, read_only=read_only, knowledge_base=knowledge_base_id)
+    anyio.run(bridge.run)
 
 
 @contextmanager

@@ -117,11 +117,11 @@ class KnowledgeServer(MCPServer[object]):
     async def list_tools(self) -> list[Tool]:
         """The tools that this caller may use, without what is settled for it."""
         access = self._access()
-        settled = access.only_base is not None
+        settle = dict if access.only_base is None else without_base
         return [
             tool.model_copy(
                 update={
-                    "input_schema": _plain(tool.input_schema, without_base=settled),
+                    "input_schema": settle(_plain(tool.input_schema)),
                     "output_schema": _plain(tool.output_schema or {}),
                 }
             )
@@ -225,15 +225,9 @@ def _what_is_wrong(error: ValidationError) -> str:
 
 
 def _plain(
-    schema: Mapping[str, Any],
-    *,
-    without_base: bool = False,
-    definitions: Mapping[str, Any] | None = None,
+    schema: Mapping[str, Any], definitions: Mapping[str, Any] | None = None
 ) -> dict[str, Any]:
-    """A schema without references and without generated titles, which some clients refuse.
-
-    `without_base` leaves out the parameter that names a knowledge base.
-    """
+    """A schema without references and without generated titles, which some clients refuse."""
     definitions = definitions or schema.get("$defs", {})
     reference = schema.get("$ref")
     if reference is not None:
@@ -241,17 +235,16 @@ def _plain(
 
     def plain(value: object) -> object:
         if isinstance(value, Mapping):
-            return _plain(value, definitions=definitions)
+            return _plain(value, definitions)
         if isinstance(value, Sequence) and not isinstance(value, str):
             return [plain(one) for one in value]
         return value
 
     left_out = {"$defs", "$ref", *(["title"] if isinstance(schema.get("title"), str) else ())}
-    made = {name: plain(value) for name, value in schema.items() if name not in left_out}
-    if without_base:
-        made["properties"] = {
-            name: plain(value)
-            for name, value in schema["properties"].items()
-            if name != "knowledge_base"
-        }
-    return made
+    return {name: plain(value) for name, value in schema.items() if name not in left_out}
+
+
+def without_base(schema: Mapping[str, Any]) -> dict[str, Any]:
+    """A tool's input schema without the parameter that names a knowledge base."""
+    properties = {k: v for k, v in schema["properties"].items() if k != "knowledge_base"}
+    return {**schema, "properties": properties}

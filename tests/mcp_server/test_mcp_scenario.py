@@ -136,6 +136,80 @@ async def test_an_agent_keeps_a_knowledge_base_in_order_over_http(
         assert (await client.call_tool("search", {"query": QUESTION})).is_error
 
 
+@pytest.mark.parametrize("mode", ERAS)
+async def test_an_agent_keeps_a_companys_knowledge_base_in_order_from_a_laptop(
+    served: Product, tmp_path: Path, mode: str
+) -> None:
+    url = f"http://127.0.0.1:{served.port}"
+    key = served.make_key("laptop-a", "--knowledge-base", f"laptop-{mode}")
+    options = ("--server", url, "--knowledge-base", f"laptop-{mode}")
+    async with over_stdio(tmp_path, *options, mode=mode, REAKTLY_API_KEY=key) as client:
+        await keep_in_order(client)
+        (content,) = (await client.read_resource("reaktly://knowledge-bases")).contents
+        assert f"laptop-{mode}" in content.text  # type: ignore[union-attr]
+        assert (await client.list_prompts()).prompts
+        for tool in (await client.list_tools()).tools:
+            assert "knowledge_base" not in tool.input_schema["properties"]
+    async with over_stdio(
+        tmp_path, *options, "--read-only", mode=mode, REAKTLY_API_KEY=key
+    ) as client:
+        names = {tool.name for tool in (await client.list_tools()).tools}
+        assert "search" in names
+        assert not names & {"ingest", "delete_document"}
+        assert (await client.call_tool("ingest", {"documents": []})).is_error
+        assert len((await called(client, "list_documents"))["documents"]) == 2
+    assert not [name for _, *names in os.walk(tmp_path) for name in names if name], (
+        "nothing is kept"
+    )
+
+
+async def test_a_server_that_dies_is_a_tool_error_until_it_is_back(tmp_path: Path) -> None:
+    served = tmp_path / "served"
+    served.mkdir()
+    with Product(served) as product:
+        product.start_server()
+        options = ("--server", f"http://127.0.0.1:{product.port}", "--knowledge-base", "kb")
+        async with over_stdio(tmp_path, *options, REAKTLY_API_KEY=product.key) as client:
+            document = {"title": "Kept", "content": "What was accepted is kept."}
+            put = await called(client, "ingest", documents=[document], wait=False)
+            product.kill()
+            away = await client.call_tool("search", {"query": "kept"})
+            assert away.is_error
+            assert "cannot be reached; try again" in str(away.content)
+            assert "Traceback" not in str(away.content)
+            product.start_server()
+            ids = [entry["id"] for entry in put["documents"]]
+            whole = await called(client, "fetch", id=ids[0])
+            assert "What was accepted is kept." in whole["text"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "key", "sentence"),
+    [
+        (["--server", "http://127.0.0.1:1"], "rk_live_x", b"nothing answers at http://127.0.0.1:1"),
+        (["--server", "nonsense"], "rk_live_x", b"nothing answers at nonsense"),
+        (["--server", "SERVED"], "rk_live_x", b"refuses the key in REAKTLY_API_KEY"),
+        (["--server", "SERVED"], "", b"REAKTLY_API_KEY: must be a key"),
+    ],
+)
+def test_a_bridge_that_cannot_stand_says_why(
+    served: Product, tmp_path: Path, arguments: list[str], key: str, sentence: bytes
+) -> None:
+    url = f"http://127.0.0.1:{served.port}"
+    done = subprocess.run(
+        [REAKTLY, "mcp", *[url if one == "SERVED" else one for one in arguments]],
+        stdin=subprocess.DEVNULL,
+        env={"PATH": os.environ["PATH"], "REAKTLY_API_KEY": key},
+        cwd=tmp_path,
+        capture_output=True,
+        timeout=50,
+    )
+    assert done.returncode == 1
+    assert sentence in done.stderr
+    assert b"Traceback" not in done.stderr
+    assert not done.stdout
+
+
 def test_nothing_but_messages_is_written_to_stdout_and_the_end_of_stdin_ends_it(
     tmp_path: Path,
 ) -> None:
