@@ -82,6 +82,7 @@ def page(url: str, content: str = "Text.", **fields: Any) -> Json:
 
 
 @pytest.mark.parametrize("path", EVERY_PATH)
+@pytest.mark.requirement("Q-02", "Q-17")
 async def test_pages_go_in_and_out_by_every_path(
     client: httpx.AsyncClient, knowledge_base: KnowledgeBase, path: str
 ) -> None:
@@ -101,6 +102,7 @@ async def test_pages_go_in_and_out_by_every_path(
     assert pages_of(knowledge_base) == {}
 
 
+@pytest.mark.requirement("Q-08", "Q-15")
 async def test_the_answer_counts_what_is_searchable_unchanged_and_failed(
     open_quant: Callable[..., Any], make_key: Callable[..., str], knowledge_base: KnowledgeBase
 ) -> None:
@@ -185,6 +187,7 @@ async def test_a_page_is_known_by_its_key_wherever_it_moves(
         ({"url": None, "keys": ["K"]}, {"/A", "/a", "/a/", "/b"}),
     ],
 )
+@pytest.mark.requirement("Q-18")
 async def test_what_is_deleted_matches_exactly(
     client: httpx.AsyncClient, knowledge_base: KnowledgeBase, body: Json, left: set[str]
 ) -> None:
@@ -263,6 +266,7 @@ async def test_a_site_out_of_reach_is_as_unknown_as_one_that_nobody_made(
         assert set(answer.json()) == {"error"}
 
 
+@pytest.mark.requirement("Q-14")
 async def test_more_pages_than_a_request_may_hold_are_refused_together(
     client: httpx.AsyncClient, knowledge_base: KnowledgeBase
 ) -> None:
@@ -276,6 +280,7 @@ async def test_more_pages_than_a_request_may_hold_are_refused_together(
     assert (await send(client, *pages[:100]))["queued"] == 100
 
 
+@pytest.mark.requirement("Q-20")
 async def test_a_page_over_a_megabyte_is_refused_alone(client: httpx.AsyncClient) -> None:
     limit = 1_048_576
     answer = await send(
@@ -309,6 +314,7 @@ async def test_a_page_over_a_megabyte_is_refused_alone(client: httpx.AsyncClient
         ("/a", "pages[0]"),
     ],
 )
+@pytest.mark.requirement("Q-03", "Q-04", "Q-15")
 async def test_a_page_that_cannot_be_used_is_named_with_the_field_at_fault(
     client: httpx.AsyncClient, raw: object, named: str
 ) -> None:
@@ -378,6 +384,7 @@ async def test_what_is_not_served_says_so_in_the_dialects_envelope(
     assert set(answer.json()["error"]) == {"code", "message"}
 
 
+@pytest.mark.requirement("Q-21")
 async def test_what_a_key_may_do_is_limited_as_documented(
     client: httpx.AsyncClient, open_quant: Callable[..., Any], make_key: Callable[..., str]
 ) -> None:

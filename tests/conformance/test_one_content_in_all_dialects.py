@@ -44,9 +44,21 @@ def by_smarttalk(client: Client, url: str) -> None:
     client.wait_until_completed(imported["documents"][0]["id"])
 
 
+def by_quant(client: Client, url: str) -> None:
+    page = {"url": url, "title": TITLE, "content": CONTENT, "summary": SUMMARY, "tags": TAGS}
+    answer = client.ok(
+        "POST",
+        f"/organisations/acme/ai-search/sites/{BASE}/pages",
+        {"pages": [page | {"metadata": METADATA}]},
+        {"wait": "true"},
+    )
+    assert answer["processed"] == 1, answer
+
+
 WAYS_IN: Mapping[str, Callable[[Client, str], None]] = {
     "reaktly": by_reaktly,
     "smarttalk": by_smarttalk,
+    "quant": by_quant,
 }
 
 

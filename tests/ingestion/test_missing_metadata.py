@@ -46,6 +46,7 @@ def stored(knowledge_base: KnowledgeBase) -> StoredContent:
     return found
 
 
+@pytest.mark.requirement("Q-10")
 def test_what_is_missing_is_found_shown_and_searched_by(
     knowledge_base: KnowledgeBase, worker: Worker
 ) -> None:
@@ -68,6 +69,7 @@ def test_what_is_missing_is_found_shown_and_searched_by(
     assert kept.document == BARE, "what was declared stays what it was"
 
 
+@pytest.mark.requirement("Q-13")
 def test_a_text_with_title_summary_and_tags_runs_no_extractor(
     knowledge_base: KnowledgeBase, worker: Worker
 ) -> None:

@@ -10,7 +10,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from tests.conformance.fuzzing.hooks import DOCUMENT, KNOWLEDGE_BASE
+from tests.conformance.fuzzing.hooks import DOCUMENT, KNOWLEDGE_BASE, ORGANISATION
 from tests.end_to_end.product import Product, item
 
 CONFIGURATION = Path(__file__).with_name("schemathesis.toml")
@@ -30,6 +30,11 @@ def main() -> int:
         key = product.make_key(KNOWLEDGE_BASE)
         product.start_server()
         product.shared_client.push(item(DOCUMENT, "Where to begin, and how to go on."), wait=True)
+        # The first organisation that names a site has it.
+        path = f"/organisations/{ORGANISATION}/ai-search/sites/{KNOWLEDGE_BASE}/pages"
+        product.shared_client.ok(
+            "POST", path, {"pages": [{"url": "/start", "content": "Start here."}]}
+        )
         command = [
             str(Path(sys.executable).with_name("schemathesis")),
             f"--config-file={CONFIGURATION}",

@@ -17,9 +17,11 @@ from reaktly_api.reaktly.requests import INTEGRATION_PREFIX
 from tests.end_to_end.product import Identity
 
 KNOWLEDGE_BASE = "kb_xyz789"
+ORGANISATION = "acme"
 DOCUMENT = Identity(KNOWLEDGE_BASE, "int_abc123", "blog-post-42")
 KNOWN = {
     **dict.fromkeys(("knowledgeBaseId", "siteId", "chatModelId"), KNOWLEDGE_BASE),
+    "orgId": ORGANISATION,
     "jobId": f"{DOCUMENT.integration_id}-{DOCUMENT.external_id}",
     "documentId": DocumentKey(
         KNOWLEDGE_BASE, INTEGRATION_PREFIX + DOCUMENT.integration_id, DOCUMENT.external_id
