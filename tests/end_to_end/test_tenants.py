@@ -9,7 +9,7 @@ stays as it is: other words find other things.
 
 import re
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import httpx
@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 
 from llamaindex_reaktly.domain import DocumentKey
 from llamaindex_reaktly.registry.registry import Registry
+from reaktly_api.quant.requests import SOURCE as QUANT_SOURCE
 from tests.end_to_end.product import Product
 
 pytestmark = pytest.mark.timeout(300)
@@ -26,7 +27,7 @@ pytestmark = pytest.mark.timeout(300)
 # Of two organisations; the first has two tenants. Nobody is nowhere, and as long a word.
 TENANTS = ("ambers", "indigo", "violet")
 NOBODY = "nobody"
-ORGANISATIONS = {"ambers": "org-one", "indigo": "org-one", "violet": "org-two", NOBODY: "org-two"}
+ORGANISATIONS = {"ambers": "org-one", "indigo": "org-one", "violet": "org-two"}
 KEYS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "of the first organisation": (("ambers", "indigo"), ("iq:import", "iq:read", "iq:chat")),
     "of one tenant": (("ambers",), ("iq:import", "iq:read", "iq:chat")),
@@ -89,6 +90,23 @@ class Thing:
         }
 
     @property
+    def page(self) -> dict[str, Any]:
+        """A page of the tenant's site, as Quant Search takes it."""
+        return {
+            "url": f"https://{self.tenant}.example/page",
+            "key": f"{self.tenant}-page",
+            "title": f"Moorings of {self.tenant}",
+            "content": f"Where to moor in the harbour of {self.tenant}, at high water and at low.",
+            "summary": f"Moorings of {self.tenant}.",
+            "tags": [self.tenant],
+            "contentType": "text/plain",
+        }
+
+    @property
+    def page_id(self) -> str:
+        return DocumentKey(self.base, QUANT_SOURCE, self.page["url"]).document_id
+
+    @property
     def reference(self) -> dict[str, str]:
         return {
             "integrationId": self.integration,
@@ -115,6 +133,12 @@ class Asking:
     thing: Thing
     query: str
     filters: object
+    organisation: str
+
+    @property
+    def site(self) -> str:
+        """The path of the base as Quant Search has it."""
+        return f"/organisations/{self.organisation}/ai-search/sites/{self.base.base}"
 
     @property
     def search(self) -> dict[str, object]:
@@ -190,6 +214,27 @@ OPERATIONS: dict[str, Callable[[Asking], Request]] = {
     ),
     "inkeep models": lambda a: Request("GET", "/v1/models"),
 }
+OPERATIONS |= {
+    "expert": lambda a: Request(
+        "POST",
+        "/v1/chat/completions",
+        {"model": f"inkeep-qa-expert@{a.base.base}", "messages": a.chat},
+    ),
+    "usage": lambda a: Request("GET", "/usage"),
+    "sites": lambda a: Request("GET", "/sites"),
+    "sites of": lambda a: Request("GET", f"/organisations/{a.organisation}/ai-search/sites"),
+    "pages": lambda a: Request("POST", f"{a.site}/pages", {"pages": [a.base.page]}),
+    "pages without organisation": lambda a: Request(
+        "POST", f"/api/sites/{a.base.base}/pages", {"pages": [a.base.page]}
+    ),
+    "delete pages by url": lambda a: Request(
+        "DELETE", f"{a.site}/pages", {"urls": [a.thing.page["url"], a.thing.url]}
+    ),
+    "delete pages by key": lambda a: Request(
+        "DELETE", f"/sites/{a.base.base}/pages", {"keys": [a.thing.page["key"]]}
+    ),
+    "purge": lambda a: Request("POST", f"{a.site}/purge"),
+}
 # What takes something away or puts something in asks for what is not there, so that the
 # tenants stay as they are.
 CHANGES = {name for name in OPERATIONS if "delete" in name}
@@ -216,7 +261,8 @@ def askings(draw: st.DrawFn) -> Asking:
             {"sourceData.harbour": {"exists": True}},
         ]
     )
-    return Asking(draw(THINGS), thing, draw(words), draw(filters))
+    organisation = draw(st.sampled_from(["org-one", "org-two", "org-none"]))
+    return Asking(draw(THINGS), thing, draw(words), draw(filters), organisation)
 
 
 class World:
@@ -243,6 +289,9 @@ class World:
             (tenant, Thing(tenant, number).document_id): Thing(NOBODY, number).document_id
             for tenant in TENANTS
             for number in range(1, DOCUMENTS + 1)
+        }
+        self._names |= {
+            (tenant, Thing(tenant, 1).page_id): Thing(NOBODY, 1).page_id for tenant in TENANTS
         }
 
     def send(self, key: str, request: Request) -> httpx.Response:
@@ -295,13 +344,18 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
             ),
             wait=True,
         )
+        for tenant, organisation in ORGANISATIONS.items():
+            path = f"/organisations/{organisation}/ai-search/sites/{tenant}-kb/pages"
+            page = {"pages": [Thing(tenant, 1).page]}
+            answer = product.shared_client.ok("POST", path, page, {"wait": "true"})
+            assert answer["processed"] == 1
         world = World(product)
         yield world
         for client in world.clients.values():
             client.close()
 
 
-@settings(max_examples=250, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=300, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     key=st.sampled_from(sorted(KEYS)),
     operation=st.sampled_from(sorted(OPERATIONS)),
@@ -312,15 +366,17 @@ def test_what_is_out_of_reach_is_as_if_it_had_never_been_made(
 ) -> None:
     reached = KEYS[key][0]
     if operation in CHANGES and asking.base.tenant in reached and asking.thing.tenant in reached:
-        asking = Asking(asking.base, Thing(asking.thing.tenant, 99), asking.query, asking.filters)
+        asking = replace(asking, thing=Thing(NOBODY, asking.thing.number))
+    elif operation == "purge" and asking.base.tenant in reached:
+        asking = replace(asking, base=Thing(NOBODY, 1))
     elif operation == "ingest bulk" and asking.thing.tenant == NOBODY:
-        asking = Asking(asking.base, asking.base, asking.query, asking.filters)
+        asking = replace(asking, thing=asking.base)
     theirs = {tenant for tenant in TENANTS if tenant not in reached}
-    unmade = Asking(
-        world.without_of(theirs, asking.base),
-        world.without_of(theirs, asking.thing),
-        asking.query,
-        world.without(theirs, asking.filters),
+    unmade = replace(
+        asking,
+        base=world.without_of(theirs, asking.base),
+        thing=world.without_of(theirs, asking.thing),
+        filters=world.without(theirs, asking.filters),
     )
     response = world.send(key, OPERATIONS[operation](asking))
     expected = world.send(key, OPERATIONS[operation](unmade))
