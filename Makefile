@@ -68,10 +68,11 @@ check: setup ## format, lint, types, import contracts, licences, docs
 	@echo "==> check: lint"; $(BIN)/ruff check .
 	@echo "==> check: types"; $(BIN)/mypy
 	@echo "==> check: import contracts"; $(BIN)/lint-imports
-	@echo "==> check: lock, licences, settings table, conformance, tree"
+	@echo "==> check: lock, licences, settings and error tables, conformance, tree"
 	@$(BIN)/python -m scripts.check_lock
 	@$(BIN)/python -m scripts.third_party_notices --check
 	@$(BIN)/python -m scripts.settings_table --check
+	@$(BIN)/python -m scripts.error_table --check
 	@$(BIN)/python -m scripts.conformance --check
 	@$(BIN)/python -m scripts.check_tree
 	@$(MAKE) --no-print-directory docs

@@ -15,7 +15,9 @@ PAGES = sorted(
 LINK = re.compile(r"\]\((?!https?://|#)([^)#]+)")
 
 
-@pytest.mark.parametrize("module", ["conformance", "settings_table", "third_party_notices"])
+@pytest.mark.parametrize(
+    "module", ["conformance", "error_table", "settings_table", "third_party_notices"]
+)
 def test_a_generated_page_is_current(module: str) -> None:
     done = subprocess.run(
         [sys.executable, "-m", f"scripts.{module}", "--check"],
