@@ -199,6 +199,11 @@ async def test_unknown_paths_are_enveloped(client: httpx.AsyncClient, path: str)
         ("GET", "/search", "OPTIONS, POST"),
         ("POST", "/documents", "GET, HEAD, OPTIONS"),
         ("TRACE", "/health", "GET, HEAD, OPTIONS"),
+        ("PUT", "/sites/kb/pages", "DELETE, OPTIONS, POST"),
+        ("POST", "/api/sites", "GET, HEAD, OPTIONS"),
+        ("GET", "/v1/documents/import", "OPTIONS, POST"),
+        ("GET", "/v1/chat/query", "OPTIONS, POST"),
+        ("DELETE", "/v1/chat/completions", "OPTIONS, POST"),
         ("DELETE", "/ingest/jobs/a/retry", "GET, HEAD, OPTIONS, POST"),
     ],
 )
@@ -209,12 +214,26 @@ async def test_a_wrong_method_is_a_405_with_all_that_are_allowed(
     assert response.status_code == 405
     assert response.headers["allow"] == allow
     assert response.headers["x-request-id"]
-    assert response.json()["statusCode"] == 405
+    TypeAdapter(dialect_of(path).envelope).validate_json(response.content)
 
     options = await client.options(path)
     assert options.status_code == 204
     assert options.headers["allow"] == allow
     assert options.content == b""
+
+
+@pytest.mark.parametrize(
+    ("path", "status"),
+    [("/sites", 200), ("/v1/models", 200), ("/v1/documents/import", 405), ("/v1/nowhere", 404)],
+)
+async def test_head_answers_as_the_dialect_does_without_a_body(
+    client: httpx.AsyncClient, path: str, status: int
+) -> None:
+    response = await client.head(path)
+    assert response.status_code == status
+    assert response.headers["content-type"] == "application/json"
+    assert int(response.headers["content-length"]) > 0
+    assert response.headers["x-request-id"]
 
 
 async def test_a_sane_request_id_is_kept_and_another_replaced(client: httpx.AsyncClient) -> None:

@@ -1,9 +1,13 @@
+import itertools
 from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
 
+import httpx
 import pytest
+from pydantic import TypeAdapter
 
+from reaktly_api.dialects import dialect_of
 from reaktly_api.rate_limits import LimitReached, RateLimiter, read_rule
 
 
@@ -60,6 +64,56 @@ async def test_answers_carry_the_allowance_and_a_429_says_when_to_come_back(
     assert refused.headers["ratelimit-remaining"] == "0"
     assert refused.json()["error"] == "Too Many Requests"
     assert "ratelimit-limit" not in (await client.get("/ingest/jobs")).headers
+
+
+@pytest.fixture
+async def documented(
+    open_client: Callable[..., Any], make_key: Callable[..., str]
+) -> httpx.AsyncClient:
+    """A client for whom what the vendors document holds, and nothing else."""
+    opened: httpx.AsyncClient = await open_client(make_key())
+    return opened
+
+
+async def passed(client: httpx.AsyncClient, method: str, *paths: str) -> int:
+    """How many requests pass before one is refused; each path in its turn. 150 at most."""
+    for number, path in zip(range(150), itertools.cycle(paths), strict=False):
+        response = await client.request(method, path, json={})
+        if response.status_code == 429:
+            assert 1 <= int(response.headers["retry-after"]) <= 60
+            assert response.headers["ratelimit-remaining"] == "0"
+            TypeAdapter(dialect_of(path).envelope).validate_json(response.content)
+            return number
+    return 150
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "limit"),
+    [
+        ("POST", "/v1/documents/import", 100),
+        ("POST", "/v1/chat/query", 60),
+        ("POST", "/v1/documents/search", 60),
+        ("POST", "/v1/chat/completions", 150),
+        ("POST", "/search", 150),
+        ("POST", "/ingest", 150),
+    ],
+)
+async def test_each_endpoint_has_the_limit_that_is_documented_and_no_other(
+    documented: httpx.AsyncClient, method: str, path: str, limit: int
+) -> None:
+    assert await passed(documented, method, path) == limit
+
+
+@pytest.mark.parametrize("method", ["POST", "DELETE"])
+async def test_all_paths_to_the_same_share_its_limit(
+    documented: httpx.AsyncClient, method: str
+) -> None:
+    paths = [
+        f"{base}{family}/sites/kb/pages"
+        for base in ("", "/api")
+        for family in ("", "/organisations/org/ai-search")
+    ]
+    assert await passed(documented, method, *paths) == 60
 
 
 def test_what_is_documented_holds_unless_something_is_set() -> None:

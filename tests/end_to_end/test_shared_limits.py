@@ -1,44 +1,77 @@
 """Two API processes on one registry and one Redis are, to a limit, one."""
 
 import threading
-from pathlib import Path
+from collections.abc import Callable, Iterator
+
+import pytest
 
 from scripts.redis_server import RedisServer
-from tests.end_to_end.product import Client, Product
+from tests.end_to_end.conftest import on_postgresql
+from tests.end_to_end.product import Client, Identity, Product, item
+
+pytestmark = pytest.mark.timeout(120)
 
 CLIENTS = 16
 ASKS_EACH = 8
-LIMIT = 50
+REQUESTS = 50
+DOCUMENTS = 30
 
 
-def test_two_processes_share_a_limit_to_the_last_request(
-    tmp_path: Path, redis_server: RedisServer
-) -> None:
-    environment = {
-        "REAKTLY_DATA_DIR": str(tmp_path / "shared"),
+@pytest.fixture(scope="module", params=["sqlite", "postgresql"])
+def pair(
+    request: pytest.FixtureRequest,
+    tmp_path_factory: pytest.TempPathFactory,
+    redis_server: RedisServer,
+) -> Iterator[tuple[Product, Product]]:
+    """Two servers that share their data directory, registry and Redis."""
+    shared = {
+        "REAKTLY_DATA_DIR": str(tmp_path_factory.mktemp("shared")),
         "REAKTLY_REDIS_URL": redis_server.url,
-        "REAKTLY_RATE_LIMIT": f"listDocuments={LIMIT}/hour",
+        "REAKTLY_RATE_LIMIT": f"listDocuments={REQUESTS}/hour",
+        "REAKTLY_MAX_DOCUMENTS": str(DOCUMENTS),
     }
-    folders = [tmp_path / name for name in ("one", "two")]
-    for folder in folders:
-        folder.mkdir()
-    with Product(folders[0], **environment) as one, Product(folders[1], **environment) as two:
-        one.start_server(worker=False, ready_for="accept")
-        two.start_server(worker=False, ready_for="accept")
-        statuses: list[int] = []
+    if request.param == "postgresql":
+        shared |= on_postgresql(request)
+    folders = (tmp_path_factory.mktemp(name) for name in ("one", "two"))
+    with Product(next(folders), **shared) as one, Product(next(folders), **shared) as two:
+        for server in (one, two):
+            server.start_server(worker=False, ready_for="accept")
+        yield one, two
 
-        def ask(client: Client) -> None:
-            statuses.extend(client.call("GET", "/documents").status for _ in range(ASKS_EACH))
-            client.close()
 
-        threads = [
-            threading.Thread(target=ask, args=(Client((one, two)[number % 2].port, one.key),))
-            for number in range(CLIENTS)
-        ]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
+def at_once(pair: tuple[Product, Product], ask: Callable[[Client, int, int], int]) -> list[int]:
+    """What all clients were answered, half of them by each server."""
+    statuses: list[int] = []
 
-    assert statuses.count(200) == LIMIT
-    assert statuses.count(429) == CLIENTS * ASKS_EACH - LIMIT
+    def go(number: int) -> None:
+        client = Client(pair[number % 2].port, pair[0].key)
+        statuses.extend(ask(client, number, turn) for turn in range(ASKS_EACH))
+        client.close()
+
+    threads = [threading.Thread(target=go, args=(number,)) for number in range(CLIENTS)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(statuses) == CLIENTS * ASKS_EACH
+    return statuses
+
+
+def test_two_processes_share_a_rate_limit_to_the_last_request(
+    pair: tuple[Product, Product],
+) -> None:
+    statuses = at_once(pair, lambda client, *_: client.call("GET", "/documents").status)
+    assert statuses.count(200) == REQUESTS
+    assert statuses.count(429) == CLIENTS * ASKS_EACH - REQUESTS
+
+
+def test_two_processes_fill_a_knowledge_base_to_the_last_document(
+    pair: tuple[Product, Product],
+) -> None:
+    def push(client: Client, number: int, turn: int) -> int:
+        identity = Identity("filled", "int", f"{number}/{turn}")
+        return client.call("POST", "/ingest", item(identity, "One of many.")).status
+
+    statuses = at_once(pair, push)
+    assert statuses.count(200) == DOCUMENTS
+    assert statuses.count(402) == CLIENTS * ASKS_EACH - DOCUMENTS
