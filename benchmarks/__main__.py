@@ -37,6 +37,7 @@ BENCHMARKS = (
     "replacement",
     "retrieval",
     "relevance",
+    "answers",
     "weaviate_store",
     "weaviate_retrieval",
     "bad_input",

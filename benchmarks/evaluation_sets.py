@@ -61,6 +61,18 @@ def unrelated_questions() -> list[str]:
     return [row["text"] for row in _lines(evaluation_file("ir", "xquad", "queries.en.jsonl"))]
 
 
+def answered_questions() -> list[tuple[str, str]]:
+    """The same questions, each with the words of its paragraph that answer it."""
+    file = evaluation_file("ir", "xquad", "queries.en.jsonl")
+    return [(row["text"], row["answer"]) for row in _lines(file)]
+
+
+def paragraphs() -> list[Text]:
+    """XQuAD's English paragraphs, in which the answers stand."""
+    file = evaluation_file("ir", "xquad", "corpus.en.jsonl")
+    return [Text(str(row["id"]), row["title"], row["text"]) for row in _lines(file)]
+
+
 def evaluation_file(*parts: str) -> Path:
     """A file or folder of the evaluation data; `DataAbsent` where there is none."""
     path = data_folder().joinpath(*parts)
