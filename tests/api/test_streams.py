@@ -90,8 +90,9 @@ async def test_work_stops_when_the_client_leaves(house: House) -> None:
         await enough.wait()
         return {"type": "http.disconnect"}
 
+    events = endless()  # held here, so that nothing but a word to it ends it
     with pytest.raises(ClientDisconnect):
         async with asyncio.timeout(5):
-            await endpoint(house, endless())(SCOPE, receive, send)
+            await endpoint(house, events)(SCOPE, receive, send)
     assert closed == [True]
     assert b"" not in bodies(sent)
