@@ -39,7 +39,9 @@ BENCHMARKS = (
     "relevance",
     "answers",
     "weaviate_store",
+    "weaviate_speed",
     "weaviate_retrieval",
+    "weaviate_bases",
     "bad_input",
 )
 Run = Callable[[], list[Result]]

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import SecretStr
 
 from benchmarks.postgresql_pages import Page
 from llamaindex_reaktly.domain import (
@@ -22,6 +23,7 @@ from llamaindex_reaktly.ingestion.preparation import PreparedDocument, PreparedN
 from llamaindex_reaktly.knowledge_base import KnowledgeBase, models_directory
 from llamaindex_reaktly.registry.claims import Claim, Verdict
 from llamaindex_reaktly.settings import Settings
+from scripts.weaviate_server import WeaviateServer
 
 DOCUMENTS_PER_CLAIM = 64
 LEASE_SECONDS = 600.0
@@ -29,11 +31,19 @@ LEASE_SECONDS = 600.0
 Embed = Callable[[Sequence[PreparedNode]], NDArray[np.float32]]
 
 
-def open_knowledge_base(data_dir: Path) -> KnowledgeBase:
-    """The core on a data directory, whatever the environment sets."""
-    return KnowledgeBase(
-        Settings(_env_file=None, data_dir=data_dir, auto_create_knowledge_bases=True)
-    )
+def open_knowledge_base(data_dir: Path, weaviate: WeaviateServer | None = None) -> KnowledgeBase:
+    """The core on a data directory, and on a Weaviate, whatever the environment sets."""
+    settings = Settings(_env_file=None, data_dir=data_dir, auto_create_knowledge_bases=True)
+    if weaviate is not None:
+        settings = settings.model_copy(
+            update={
+                "store": "weaviate",
+                "weaviate_url": weaviate.url,
+                "weaviate_grpc_url": weaviate.grpc_url,
+                "weaviate_api_key": SecretStr(weaviate.key),
+            }
+        )
+    return KnowledgeBase(settings)
 
 
 def page_document(page: Page, knowledge_base_id: str) -> SourceDocument:

@@ -13,7 +13,7 @@ import argparse
 import random
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -38,13 +38,22 @@ class Slice:
     chunks: Sequence[str]
 
 
-def run(pages: Path | None = None, *, pages_per_round: int = 80, rounds: int = 6) -> list[Result]:
-    """Measure; `pages` is the folder of the pages, found or fetched if None."""
+def run(
+    pages: Path | None = None,
+    *,
+    pages_per_round: int = 80,
+    rounds: int = 6,
+    settings: Mapping[str, str] | None = None,
+) -> list[Result]:
+    """Measure; `pages` is the folder of the pages, found or fetched if None.
+
+    `settings` are those of the server beside its data directory.
+    """
     slices = _cut_slices(postgresql_pages(pages), pages_per_round, rounds)
     threads = _thread_counts()
     models = {count: MiniLM.load(threads=count) for count in threads}
     try:
-        with running_server() as server, server.client() as client:
+        with running_server(settings=settings) as server, server.client() as client:
             # Imports, the model and the first pages of every file are not what is measured.
             client.ingest([slices[0].pages[0].item("warm-up")])
             for model in models.values():

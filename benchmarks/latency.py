@@ -44,7 +44,8 @@ from llamaindex_reaktly.domain import DocumentKey, SourceDocument, SourceType
 from llamaindex_reaktly.embeddings.minilm import MiniLM
 from llamaindex_reaktly.ingestion.preparation import PreparedNode
 from llamaindex_reaktly.stores.embedded import EmbeddedStore
-from llamaindex_reaktly.stores.protocol import StoreQuery
+from llamaindex_reaktly.stores.protocol import Store, StoreQuery
+from scripts.weaviate_server import WeaviateServer
 
 BASE = "pages"
 MOST_OVERHEAD = 0.060
@@ -77,9 +78,7 @@ class Question:
 class Bench:
     """What all measurements share."""
 
-    def __init__(
-        self, client: Client, store: EmbeddedStore, model: MiniLM, pages: Sequence[Page]
-    ) -> None:
+    def __init__(self, client: Client, store: Store, model: MiniLM, pages: Sequence[Page]) -> None:
         self.client = client
         self.store = store
         self.model = model
@@ -143,7 +142,7 @@ def run(pages: Path | None = None, *, chunks: int = 7_500, rounds: int = 6) -> l
         tempfile.TemporaryDirectory() as folder,
     ):
         data_dir = Path(folder) / "data"
-        indexed, held = _fill(data_dir, every_page, model, chunks)
+        indexed, held = fill(data_dir, every_page, model, chunks)
         documents = _documents(Path(folder) / "cut", rounds)
         with running_server(data_dir=data_dir, command=("-m", "benchmarks.launcher")) as server:
             store = EmbeddedStore(data_dir / "index")
@@ -151,7 +150,7 @@ def run(pages: Path | None = None, *, chunks: int = 7_500, rounds: int = 6) -> l
                 bench = Bench(client, store, model, indexed)
                 results = [
                     *_one_document(bench, documents, rounds),
-                    *_one_search(bench, held, rounds),
+                    *one_search(bench, held, rounds),
                     *_while_ingesting(bench, rounds),
                     *_while_all_arrive(bench, server.client(), every_page),
                 ]
@@ -159,8 +158,12 @@ def run(pages: Path | None = None, *, chunks: int = 7_500, rounds: int = 6) -> l
     return results
 
 
-def _fill(
-    data_dir: Path, pages: Sequence[Page], model: MiniLM, chunks: int
+def fill(
+    data_dir: Path,
+    pages: Sequence[Page],
+    model: MiniLM,
+    chunks: int,
+    weaviate: WeaviateServer | None = None,
 ) -> tuple[list[Page], int]:
     """A base of at least so many chunks; its pages, and how many chunks it holds."""
 
@@ -171,7 +174,7 @@ def _fill(
 
     indexed: list[Page] = []
     held = 0
-    with filling.open_knowledge_base(data_dir) as knowledge_base:
+    with filling.open_knowledge_base(data_dir, weaviate) as knowledge_base:
         for some in _batches(pages, 50):
             documents = [filling.page_document(page, BASE) for page in some]
             held += filling.fill(knowledge_base, documents, embed)
@@ -259,7 +262,8 @@ def _time_to_searchable(bench: Bench, item: JsonObject) -> float:
     return seconds
 
 
-def _one_search(bench: Bench, held: int, rounds: int) -> list[Result]:
+def one_search(bench: Bench, held: int, rounds: int) -> list[Result]:
+    """A search over HTTP, held against its parts."""
     embeddings: list[float] = []
     searches: list[float] = []
 

@@ -161,7 +161,8 @@ def _item(knowledge_base: str, text: evaluation_sets.Text) -> JsonObject:
     }
 
 
-def _columns(client: Client, sets: Some[str]) -> Iterator[Column]:
+def columns(client: Client, sets: Some[str]) -> Iterator[Column]:
+    """Push these sets where they are not yet, and measure each."""
     if POSTGRESQL in sets:
         push_postgresql(client)
         yield from postgresql_columns(client)
@@ -175,7 +176,7 @@ def _columns(client: Client, sets: Some[str]) -> Iterator[Column]:
 def run(data_dir: Path | None = None, sets: Some[str] = SETS) -> list[Result]:
     """Measure on a server of its own, on a data directory that may hold it all already."""
     with running_server(data_dir=data_dir) as server, server.client() as client:
-        return [column.result() for column in _columns(client, sets)]
+        return [column.result() for column in columns(client, sets)]
 
 
 def main() -> int:
