@@ -2,8 +2,6 @@
 
 from collections.abc import Mapping, Sequence
 
-from pydantic import ValidationError
-
 from llamaindex_reaktly.domain import DocumentState, DocumentStatus, Receipt, SourceDocument
 from llamaindex_reaktly.errors import (
     DocumentTooLarge,
@@ -12,8 +10,9 @@ from llamaindex_reaktly.errors import (
     ReaktlyError,
 )
 from reaktly_api.access import IMPORT
+from reaktly_api.batches import own_name, read_document
 from reaktly_api.envelopes import EveryItemRefused
-from reaktly_api.operations import Call, Example, Operation, Wait, describe, validate
+from reaktly_api.operations import Call, Example, Operation, Wait, validate
 from reaktly_api.quant.answers import DeletionAnswer, IngestAnswer, RefusedPage
 from reaktly_api.quant.requests import (
     MAX_PAGES,
@@ -36,6 +35,7 @@ def ingest_pages(call: Call) -> Mapping[str, object] | Wait:
     settings = call.house.settings
     wait = call.query(WaitQuery).wait
     head = validate(PagesHead, call.json())
+    max_bytes = settings.max_document_bytes
     if len(head.pages) > MAX_PAGES:
         raise InvalidRequest(f"pages: holds more than {MAX_PAGES} pages", field="pages")
     accepted: list[SourceDocument] = []
@@ -43,9 +43,10 @@ def ingest_pages(call: Call) -> Mapping[str, object] | Wait:
     for index, raw in enumerate(head.pages):
         head.pages[index] = None  # given back one by one: 100 MB at once take their time
         try:
-            accepted.append(_read(raw, index, settings.max_document_bytes).document(site))
+            page = read_document(IngestedPage, raw, f"pages[{index}]", max_bytes)
+            accepted.append(page.document(site))
         except (InvalidRequest, DocumentTooLarge) as refusal:
-            refused.append(_refusal(_url(raw), refusal))
+            refused.append(_refusal(own_name(raw, "url", MAX_URL_LENGTH), refusal))
     if refused and not accepted:
         raise EveryItemRefused(refused, field="pages")
     enter(call, site, create=bool(accepted))
@@ -75,27 +76,6 @@ def delete_pages(call: Call) -> Mapping[str, object]:
     enter(call, site)
     names = body.names(site)
     return DeletionAnswer(deleted=call.knowledge_base.delete(names) if names else 0)
-
-
-def _read(raw: object, index: int, max_bytes: int) -> IngestedPage:
-    """One page. Raises `InvalidRequest` or `DocumentTooLarge`, which name its place."""
-    place = f"pages[{index}]"
-    try:
-        page = IngestedPage.model_validate(raw)
-    except ValidationError as error:
-        field, sentences = describe(error)
-        raise InvalidRequest(f"{place}: {sentences}", field=f"{place}.{field}") from None
-    # A character takes four bytes at most: most texts need not be encoded to be measured.
-    content = page.content
-    if len(content) * 4 > max_bytes and len(content.encode()) > max_bytes:
-        raise DocumentTooLarge(f"{place}.content: is larger than {max_bytes} bytes")
-    return page
-
-
-def _url(raw: object) -> str | None:
-    """What a refused page calls itself, where that is short enough to repeat."""
-    url = raw.get("url") if isinstance(raw, dict) else None
-    return url if isinstance(url, str) and len(url) <= MAX_URL_LENGTH else None
 
 
 def _refusal(url: str | None, error: ReaktlyError) -> RefusedPage:

@@ -10,6 +10,7 @@ from pydantic import ValidationError
 from llamaindex_reaktly.domain import DocumentStatus, Receipt, SourceDocument
 from llamaindex_reaktly.errors import InvalidRequest, QuotaExceeded, TooLarge, UnknownKnowledgeBase
 from reaktly_api.access import IMPORT
+from reaktly_api.batches import own_name
 from reaktly_api.envelopes import EveryItemRefused, RefusedItem
 from reaktly_api.operations import Call, Example, Link, Operation, Wait, describe
 from reaktly_api.reaktly.answers import Deleted, Ingested, IngestedBatch, overall
@@ -166,7 +167,7 @@ class _Batch(Generic[R]):
             try:
                 self.accepted[index] = model.model_validate(raw)
             except ValidationError as error:
-                self._refuse(index, _external_id(raw), describe(error)[1])
+                self._refuse(index, own_name(raw, "externalId", MAX_ID_LENGTH), describe(error)[1])
         reaches = functools.cache(call.caller.reaches)
         self.refuse(
             lambda item: (
@@ -196,12 +197,6 @@ class _Batch(Generic[R]):
 
     def _refuse(self, index: int, external_id: str | None, message: str) -> None:
         self.refused.append({"index": index, "externalId": external_id, "message": message})
-
-
-def _external_id(raw: object) -> str | None:
-    """What a refused item calls itself, where that is short enough to repeat."""
-    name = raw.get("externalId") if isinstance(raw, dict) else None
-    return name if isinstance(name, str) and len(name) <= MAX_ID_LENGTH else None
 
 
 _REFERENCE = {

@@ -2,8 +2,6 @@
 
 from collections.abc import Mapping, Sequence
 
-from pydantic import ValidationError
-
 from llamaindex_reaktly.domain import Choice, DocumentKey, DocumentState, Receipt, SourceDocument
 from llamaindex_reaktly.errors import (
     DocumentTooLarge,
@@ -13,8 +11,9 @@ from llamaindex_reaktly.errors import (
     UnknownKnowledgeBase,
 )
 from reaktly_api.access import IMPORT
+from reaktly_api.batches import own_name, read_document
 from reaktly_api.envelopes import EveryItemRefused, smarttalk
-from reaktly_api.operations import Call, Example, Operation, describe, validate
+from reaktly_api.operations import Call, Example, Operation, validate
 from reaktly_api.reaktly.requests import MAX_TITLE_LENGTH
 from reaktly_api.smarttalk.answers import DocumentDeleteAnswer, ImportAnswer, Imported
 from reaktly_api.smarttalk.requests import (
@@ -39,18 +38,22 @@ def import_documents(call: Call) -> Mapping[str, object]:
         raise InvalidRequest(
             f"documents: holds more than {MAX_DOCUMENTS} documents", field="documents"
         )
+    max_bytes = call.house.settings.max_document_bytes
     entries: list[Imported] = []
     accepted: dict[int, SourceDocument] = {}
     refusals: list[ReaktlyError] = []
     for index, raw in enumerate(head.documents):
         head.documents[index] = None  # given back one by one: 100 MB at once take their time
         try:
-            document = _read(raw, index, call.house.settings.max_document_bytes)
+            document = read_document(ImportedDocument, raw, f"documents[{index}]", max_bytes)
         except (InvalidRequest, DocumentTooLarge) as refusal:
             refusals.append(refusal)
             entries.append(
                 Imported(
-                    id=None, title=_title(raw), status="failed", error=smarttalk(refusal)["error"]
+                    id=None,
+                    title=own_name(raw, "title", MAX_TITLE_LENGTH),
+                    status="failed",
+                    error=smarttalk(refusal)["error"],
                 )
             )
             continue
@@ -98,27 +101,6 @@ def delete_documents(call: Call) -> Mapping[str, object]:
         )
     )
     return DocumentDeleteAnswer(success=True, deleted=deleted)
-
-
-def _read(raw: object, index: int, max_bytes: int) -> ImportedDocument:
-    """One document. Raises `InvalidRequest` or `DocumentTooLarge`, which name its place."""
-    place = f"documents[{index}]"
-    try:
-        document = ImportedDocument.model_validate(raw)
-    except ValidationError as error:
-        field, sentences = describe(error)
-        raise InvalidRequest(f"{place}: {sentences}", field=f"{place}.{field}") from None
-    # A character takes four bytes at most: most texts need not be encoded to be measured.
-    content = document.content
-    if len(content) * 4 > max_bytes and len(content.encode()) > max_bytes:
-        raise DocumentTooLarge(f"{place}.content: is larger than {max_bytes} bytes")
-    return document
-
-
-def _title(raw: object) -> str | None:
-    """What a refused document calls itself, where that is short enough to repeat."""
-    title = raw.get("title") if isinstance(raw, dict) else None
-    return title if isinstance(title, str) and len(title) <= MAX_TITLE_LENGTH else None
 
 
 def _completed(call: Call, receipts: Sequence[Receipt]) -> set[str]:
