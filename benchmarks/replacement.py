@@ -1,6 +1,6 @@
 """Replacing documents while they are searched: each search finds exactly one version.
 
-    python -m benchmarks.replacement [--replacements N] [--searches N]
+    python -m benchmarks.replacement [--replacements N] [--searches N] [--weaviate]
 
 Every document carries its version's number in each of its passages. Versions are pushed
 through `POST /ingest/bulk` and awaited, while other threads search in every mode,
@@ -12,15 +12,18 @@ the search began, or newer than what was pushed when it ended.
 import argparse
 import itertools
 import re
+import tempfile
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from benchmarks.results import BenchmarkFailed, Result, show
 from benchmarks.server import Client, JsonObject, running_server
+from scripts.weaviate_server import WeaviateServer
 
 REPLACEMENTS = 1_000
 SEARCHES = 10_000
@@ -186,9 +189,13 @@ def _item(number: int, version: int) -> JsonObject:
     }
 
 
-def run(replacements: int = REPLACEMENTS, searches: int = SEARCHES) -> list[Result]:
-    """Measure on a server of its own."""
-    with running_server() as server:
+def run(
+    replacements: int = REPLACEMENTS,
+    searches: int = SEARCHES,
+    settings: Mapping[str, str] | None = None,
+) -> list[Result]:
+    """Measure on a server of its own, with these settings beside its data directory."""
+    with running_server(settings=settings) as server:
         observed = observe(
             server.client, replacements=replacements, searches=searches, time_limit=1_800
         )
@@ -230,8 +237,15 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--replacements", type=int, default=REPLACEMENTS)
     parser.add_argument("--searches", type=int, default=SEARCHES)
+    parser.add_argument("--weaviate", action="store_true", help="with the index on a Weaviate")
     arguments = parser.parse_args()
-    return show(run(arguments.replacements, arguments.searches))
+    if not arguments.weaviate:
+        return show(run(arguments.replacements, arguments.searches))
+    with (
+        tempfile.TemporaryDirectory(prefix="reaktly-benchmark-") as folder,
+        WeaviateServer(Path(folder, "weaviate")) as weaviate,
+    ):
+        return show(run(arguments.replacements, arguments.searches, weaviate.settings))
 
 
 if __name__ == "__main__":
