@@ -101,8 +101,9 @@ def build(operations: Sequence[Operation], *, version: str) -> Json:
             "title": "Reaktly",
             "version": version,
             "description": "One knowledge base: put content in, search it. Every answer carries "
-            "`x-request-id`, and keeps yours. Bodies are JSON in UTF-8, up to 32 MiB unless the "
-            "operator says otherwise, and may be compressed with gzip or deflate.",
+            "`x-request-id`, and keeps yours. Bodies are JSON in UTF-8, up to 32 MiB "
+            "(112 MiB for Quant Search and AI SmartTalk) unless the operator says otherwise, "
+            "and may be compressed with gzip or deflate.",
         },
         "servers": [{"url": "/"}],
         "paths": paths,

@@ -50,7 +50,8 @@ def create(
         list[str] | None,
         typer.Option(
             metavar="[OPERATION=]LIMIT",
-            help="Such as 60/minute, or search=60/minute for one operation; may be repeated.",
+            help="Such as 60/minute, or search=60/minute for one operation, or none; may be "
+            "repeated.",
         ),
     ] = None,
     as_json: AsJson = False,
