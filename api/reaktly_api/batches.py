@@ -22,6 +22,8 @@ class HasContent(Protocol):
 
 D = TypeVar("D", bound=HasContent)
 
+NO_ROOM = "the knowledge base holds as much as it may"
+
 
 def read_document(model: type[D], raw: object, place: str, max_bytes: int) -> D:
     """One document. Raises `InvalidRequest` or `DocumentTooLarge`, which name its place."""

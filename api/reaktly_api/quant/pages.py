@@ -10,7 +10,7 @@ from llamaindex_reaktly.errors import (
     ReaktlyError,
 )
 from reaktly_api.access import IMPORT
-from reaktly_api.batches import own_name, read_document
+from reaktly_api.batches import NO_ROOM, own_name, read_document
 from reaktly_api.envelopes import EveryItemRefused
 from reaktly_api.operations import Call, Example, Operation, Wait, validate
 from reaktly_api.quant.answers import DeletionAnswer, IngestAnswer, RefusedPage
@@ -26,7 +26,6 @@ from reaktly_api.quant.sites import OF_ORGANISATION, RATE_LIMIT, TAG, aliases, e
 from reaktly_api.reaktly.requests import MAX_URL_LENGTH
 
 PROCESSING_FAILED = "processing_failed"
-NO_ROOM = "the knowledge base holds as much as it may"
 
 
 def ingest_pages(call: Call) -> Mapping[str, object] | Wait:

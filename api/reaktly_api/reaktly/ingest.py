@@ -10,7 +10,7 @@ from pydantic import ValidationError
 from llamaindex_reaktly.domain import DocumentStatus, Receipt, SourceDocument
 from llamaindex_reaktly.errors import InvalidRequest, QuotaExceeded, TooLarge, UnknownKnowledgeBase
 from reaktly_api.access import IMPORT
-from reaktly_api.batches import own_name
+from reaktly_api.batches import NO_ROOM, own_name
 from reaktly_api.envelopes import EveryItemRefused, RefusedItem
 from reaktly_api.operations import Call, Example, Link, Operation, Wait, describe
 from reaktly_api.reaktly.answers import Deleted, Ingested, IngestedBatch, overall
@@ -24,7 +24,6 @@ from reaktly_api.reaktly.requests import (
 )
 
 TAG = "Ingestion"
-NO_ROOM = "knowledgeBaseId: the knowledge base holds as much as it may"
 R = TypeVar("R", bound=DocumentReference)
 
 
@@ -122,7 +121,7 @@ def _submit(call: Call, batch: "_Batch[IngestItem]") -> Sequence[Receipt]:
         receipts = _submit_by_base(call, batch, documents)
     for index, receipt in receipts.items():
         if receipt is None:
-            batch.refuse_at(index, NO_ROOM)
+            batch.refuse_at(index, f"knowledgeBaseId: {NO_ROOM}")
     return [receipt for receipt in receipts.values() if receipt is not None]
 
 

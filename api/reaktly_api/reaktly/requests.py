@@ -5,6 +5,7 @@ field may be null. Limits are ours; the seeds name none.
 """
 
 import re
+from collections.abc import Mapping
 from typing import Annotated, Literal, cast
 
 import orjson
@@ -69,6 +70,15 @@ Attributes = Annotated[
 ]
 
 INTEGRATION_PREFIX = "integration:"
+
+
+def tags_among(attributes: Mapping[str, object]) -> tuple[str, ...]:
+    """The strings of a list called `tags`, where attributes have one."""
+    declared = attributes.get("tags")
+    if not isinstance(declared, list):
+        return ()
+    tags = [tag.strip() for tag in declared if isinstance(tag, str)]
+    return tuple(tag for tag in tags if 0 < len(tag) <= MAX_ID_LENGTH)[:MAX_TAGS]
 
 
 class _Body(BaseModel):
@@ -150,13 +160,7 @@ class ItemData(_Body):
         """The declared tags, else those of `sourceData`."""
         if self.tags is not None:
             return tuple(self.tags)
-        if self.source_data is None:
-            return ()
-        declared = self.source_data.get("tags")
-        if not isinstance(declared, list):
-            return ()
-        tags = [tag.strip() for tag in declared if isinstance(tag, str)]
-        return tuple(tag for tag in tags if 0 < len(tag) <= MAX_ID_LENGTH)[:MAX_TAGS]
+        return tags_among(self.source_data or {})
 
 
 class IngestOptions(_Body):

@@ -8,12 +8,12 @@ from llamaindex_reaktly.errors import (
     InvalidRequest,
     QuotaExceeded,
     ReaktlyError,
-    UnknownKnowledgeBase,
 )
 from reaktly_api.access import IMPORT
-from reaktly_api.batches import own_name, read_document
+from reaktly_api.batches import NO_ROOM, own_name, read_document
 from reaktly_api.envelopes import EveryItemRefused, smarttalk
 from reaktly_api.operations import Call, Example, Operation, validate
+from reaktly_api.reaktly.ingest import require_knowledge_base
 from reaktly_api.reaktly.requests import MAX_TITLE_LENGTH
 from reaktly_api.smarttalk.answers import DocumentDeleteAnswer, ImportAnswer, Imported
 from reaktly_api.smarttalk.requests import (
@@ -27,7 +27,6 @@ from reaktly_api.smarttalk.requests import (
 )
 
 TAG = "AI SmartTalk"
-NO_ROOM = "the knowledge base holds as much as it may"
 
 
 def import_documents(call: Call) -> Mapping[str, object]:
@@ -79,7 +78,7 @@ def import_documents(call: Call) -> Mapping[str, object]:
                     entry["status"] = "completed"
         imported = len(receipts)
     else:
-        _require_knowledge_base(call, head.chat_model_id)
+        require_knowledge_base(call, head.chat_model_id)
     return ImportAnswer(success=True, imported=imported, documents=entries)
 
 
@@ -88,7 +87,7 @@ def delete_documents(call: Call) -> Mapping[str, object]:
     body = call.body(DocumentDeleteBody)
     base = body.chat_model_id
     call.caller.require_reach(base)
-    _require_knowledge_base(call, base)
+    require_knowledge_base(call, base)
     ids = set(body.ids or ())
     own = {DocumentKey(base, SOURCE, own_id(name)).document_id for name in ids}
     deleted = call.knowledge_base.delete_chosen(
@@ -110,11 +109,6 @@ def _completed(call: Call, receipts: Sequence[Receipt]) -> set[str]:
         return set()
     statuses = call.knowledge_base.wait_until_settled(unchanged, 0.0)
     return {s.document_id for s in statuses if s.state is DocumentState.COMPLETED}
-
-
-def _require_knowledge_base(call: Call, knowledge_base_id: str) -> None:
-    if not call.knowledge_base.knowledge_base_exists(knowledge_base_id):
-        raise UnknownKnowledgeBase(knowledge_base_id)
 
 
 _MODEL = {"chatModelId": "kb_xyz789"}

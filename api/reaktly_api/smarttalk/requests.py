@@ -23,13 +23,12 @@ from reaktly_api.filter_schema import Filters
 from reaktly_api.numbers import WholeNumber
 from reaktly_api.patterns import LANGUAGE_TAG, NOT_BLANK
 from reaktly_api.reaktly.requests import (
-    MAX_ID_LENGTH,
     MAX_QUERY_LENGTH,
-    MAX_TAGS,
     MAX_TITLE_LENGTH,
     Attributes,
     Id,
     Url,
+    tags_among,
 )
 
 SOURCE = "smarttalk"
@@ -100,7 +99,7 @@ class ImportedDocument(_Body):
             content=self.content,
             content_type=self.content_type,
             url=self.url or None,
-            tags=_tags(metadata.get("tags")),
+            tags=tags_among(metadata),
             language=_language(metadata.get("language")),
             attributes=metadata,
         )
@@ -188,13 +187,6 @@ class DocumentDeleteBody(_Body):
 def own_id(name: str) -> str:
     """The external id of a document that its client named; never that of a title and url."""
     return f"id:{name}"
-
-
-def _tags(declared: JsonValue) -> tuple[str, ...]:
-    if not isinstance(declared, list):
-        return ()
-    tags = [tag.strip() for tag in declared if isinstance(tag, str)]
-    return tuple(tag for tag in tags if 0 < len(tag) <= MAX_ID_LENGTH)[:MAX_TAGS]
 
 
 def _language(declared: JsonValue) -> str | None:
