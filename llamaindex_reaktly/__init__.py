@@ -8,6 +8,7 @@ import importlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from llamaindex_reaktly.answers.reaktly_query_engine import ReaktlyQueryEngine
     from llamaindex_reaktly.content.html_cleaner import HtmlCleaner
     from llamaindex_reaktly.domain import (
         ContentType,
@@ -25,6 +26,9 @@ if TYPE_CHECKING:
     from llamaindex_reaktly.errors import ReaktlyError
     from llamaindex_reaktly.knowledge_base import KnowledgeBase
     from llamaindex_reaktly.node_parser.section_node_parser import SectionNodeParser
+    from llamaindex_reaktly.readers.quant_pages_reader import QuantPagesReader
+    from llamaindex_reaktly.readers.reaktly_reader import ReaktlyReader
+    from llamaindex_reaktly.retrieval.reaktly_retriever import ReaktlyRetriever
     from llamaindex_reaktly.settings import Settings
     from llamaindex_reaktly.stores.sqlite_vector_store import ReaktlySQLiteVectorStore
     from llamaindex_reaktly.stores.weaviate_vector_store import ReaktlyWeaviateVectorStore
@@ -36,7 +40,11 @@ __all__ = [
     "HtmlCleaner",
     "KnowledgeBase",
     "MiniLMEmbedding",
+    "QuantPagesReader",
     "ReaktlyError",
+    "ReaktlyQueryEngine",
+    "ReaktlyReader",
+    "ReaktlyRetriever",
     "ReaktlySQLiteVectorStore",
     "ReaktlyWeaviateVectorStore",
     "Receipt",
@@ -54,7 +62,11 @@ _MODULES = {
     "HtmlCleaner": "content.html_cleaner",
     "KnowledgeBase": "knowledge_base",
     "MiniLMEmbedding": "embeddings.minilm_embedding",
+    "QuantPagesReader": "readers.quant_pages_reader",
     "ReaktlyError": "errors",
+    "ReaktlyQueryEngine": "answers.reaktly_query_engine",
+    "ReaktlyReader": "readers.reaktly_reader",
+    "ReaktlyRetriever": "retrieval.reaktly_retriever",
     "ReaktlySQLiteVectorStore": "stores.sqlite_vector_store",
     "ReaktlyWeaviateVectorStore": "stores.weaviate_vector_store",
     "SectionNodeParser": "node_parser.section_node_parser",

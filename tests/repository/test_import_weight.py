@@ -17,11 +17,16 @@ import reaktly_mcp
 # Modules whose classes are LlamaIndex components, or that run them. Nothing else may import
 # these while it is itself imported, but the worker, which has a process of its own.
 FACES = (
+    "llamaindex_reaktly.answers.reaktly_query_engine",
     "llamaindex_reaktly.content.html_cleaner",
     "llamaindex_reaktly.embeddings.minilm_embedding",
     "llamaindex_reaktly.extractors.filler",
     "llamaindex_reaktly.ingestion.parsing",
     "llamaindex_reaktly.node_parser.section_node_parser",
+    "llamaindex_reaktly.readers.documents",
+    "llamaindex_reaktly.readers.quant_pages_reader",
+    "llamaindex_reaktly.readers.reaktly_reader",
+    "llamaindex_reaktly.retrieval.reaktly_retriever",
     "llamaindex_reaktly.stores.llama_index_nodes",
     "llamaindex_reaktly.stores.sqlite_vector_store",
     "llamaindex_reaktly.stores.weaviate_vector_store",

@@ -1,0 +1,1 @@
+"""Documents for LlamaIndex, out of knowledge bases and exports."""
