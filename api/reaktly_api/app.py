@@ -36,17 +36,6 @@ from reaktly_api.service import service_operations
 from reaktly_api.settings import ApiSettings
 from reaktly_api.threads import Threads
 
-_READ = (
-    "authorization",
-    "content-type",
-    "x-api-key",
-    "x-knowledge-base",
-    "x-request-id",
-    # Those of the Model Context Protocol, for what is mounted beside the dialects.
-    "mcp-method",
-    "mcp-name",
-    "mcp-protocol-version",
-)
 _EXPOSED = (
     "x-request-id",
     "retry-after",
@@ -132,7 +121,8 @@ def _middleware(settings: ApiSettings, metrics: HttpMetrics) -> list[Middleware]
             CORSMiddleware,
             allow_origins=settings.cors_origins,
             allow_methods=("DELETE", "GET", "POST"),
-            allow_headers=_READ,
+            # Who may call is told by its origin; SDKs send a dozen header fields of their own.
+            allow_headers=("*",),
             expose_headers=_EXPOSED,
         )
     ]

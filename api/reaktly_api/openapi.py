@@ -49,6 +49,12 @@ _HEADERS = {
     "retry-after": ("RetryAfter", "integer", "Seconds to wait before trying again."),
     "www-authenticate": ("WwwAuthenticate", "string", "How to authenticate: `Bearer`."),
 }
+# One of a stream: https://html.spec.whatwg.org/multipage/server-sent-events.html
+_EVENT: Json = {
+    "type": "object",
+    "required": ["data"],
+    "properties": {"event": {"type": "string"}, "data": {"type": "string"}},
+}
 _ALLOWANCE = ("ratelimit-limit", "ratelimit-remaining", "ratelimit-reset")
 # One of its kind for each status, rendered by each dialect.
 _ERRORS: Mapping[int, ReaktlyError] = {
@@ -235,7 +241,7 @@ def _responses(operation: Operation, models: _Models) -> Json:
     else:
         good["content"] = {operation.media_type: {}}
     if operation.streams:
-        good["content"][EVENT_STREAM] = {}
+        good["content"][EVENT_STREAM] = {"schema": _EVENT}
     if operation.links:
         good["links"] = {
             link.operation: {

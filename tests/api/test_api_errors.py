@@ -307,7 +307,8 @@ async def test_browsers_are_let_in_only_from_listed_origins(
         headers=origin
         | {
             "access-control-request-method": "POST",
-            "access-control-request-headers": "x-api-key, content-type",
+            # As OpenAI's SDK asks from a browser.
+            "access-control-request-headers": "authorization, content-type, x-stainless-lang",
         },
     )
     assert preflight.status_code == 200

@@ -282,7 +282,8 @@ async def test_every_response_format_gets_the_same_answer(
 async def test_the_last_users_message_with_text_is_the_question(
     client: httpx.AsyncClient, asked: list[SearchRequest], messages: list[dict[str, Any]]
 ) -> None:
-    body = {"model": "inkeep-rag", "messages": messages, "user": "u", "tools": [], "seed": 1}
+    ignored = {"user": "u", "tools": [], "tool_choice": 5, "seed": 1, "temperature": None}
+    body = {"model": "inkeep-rag", "messages": messages, **ignored}
     documents(await client.post(CHAT, json=body))
     assert [request.query for request in asked] == [QUESTION]
 

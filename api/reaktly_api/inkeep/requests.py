@@ -126,9 +126,7 @@ class _Asking(_Body):
         description="`inkeep-qa-expert` calls `provideRecordsConsidered`, `provideLinks` and "
         "`provideAIAnnotations` when they are among them.",
     )
-    tool_choice: str | dict[str, object] | None = Field(
-        default=None, description="`none` keeps tools from being called."
-    )
+    tool_choice: object = Field(default=None, description="`none` keeps tools from being called.")
 
     def _prompt(
         self, field: str, turns: Sequence[Message], *, max_tokens: int | None, system: str = ""
