@@ -8,6 +8,8 @@ from llamaindex_reaktly.node_parser.sentences import sentence_starts
 _FENCE = re.compile(r"[ \t]*(```+|~~~+)")
 # A list's entry, a table's row and a quotation begin a part of their own.
 _OWN_LINE = re.compile(r"[ \t]*(?:[-*+•]|\d{1,3}[.)])[ \t]+|[ \t]*\||[ \t]*>")
+# What follows the row that names a table's columns.
+_RULE_ROW = re.compile(r"[ \t]*\|?[ \t]*:?-+[-:| \t]*(?:\n|$)")
 _RULE = re.compile(r"[\s|:\-=_*~`#>+]*")
 _MARK = re.compile(r"[ \t]*(?:(?:[-*+•]|\d{1,3}[.)]|>)[ \t]+)*")
 _HEADING = re.compile(r"[ \t]*#{1,6}[ \t]")
@@ -16,8 +18,8 @@ _HEADING = re.compile(r"[ \t]*#{1,6}[ \t]")
 def quotable_spans(text: str, language: str | None = None) -> list[tuple[int, int]]:
     """Offsets of the sentences of running text, the entries of lists and the rows of tables.
 
-    White space around them and the marks of lists are left out, as are headings and lines
-    without a word. A block of code is one part.
+    White space around them and the marks of lists are left out, as are headings, the names of
+    columns and lines without a word. A block of code is one part.
     """
     code = (language or "en").partition("-")[0].lower()
     spans = []
@@ -25,7 +27,7 @@ def quotable_spans(text: str, language: str | None = None) -> list[tuple[int, in
         if is_code:
             spans.append((start, end))
             continue
-        if _HEADING.match(text, start, end):
+        if _HEADING.match(text, start, end) or _names_columns(text, start, end):
             continue
         mark = _MARK.match(text, start, end)
         start = mark.end() if mark else start
@@ -38,6 +40,10 @@ def quotable_spans(text: str, language: str | None = None) -> list[tuple[int, in
         for start, end in (_trimmed(text, *span) for span in spans)
         if not _RULE.fullmatch(text, start, end)
     ]
+
+
+def _names_columns(text: str, start: int, end: int) -> bool:
+    return text[start:end].lstrip().startswith("|") and _RULE_ROW.match(text, end) is not None
 
 
 def _blocks(text: str) -> Iterator[tuple[int, int, bool]]:

@@ -16,8 +16,9 @@ def parts(text: str, language: str = "en") -> list[str]:
         ("1. Unscrew it.\n2. Clean it.", ["Unscrew it.", "Clean it."]),
         (
             "| Size | Price |\n| --- | --- |\n| 16 inch. Wide | 12 |",
-            ["| Size | Price |", "| 16 inch. Wide | 12 |"],
+            ["| 16 inch. Wide | 12 |"],
         ),
+        ("| a | 1 |\n\n---\n", ["| a | 1 |"]),
         ("# Heading\nText of it.", ["Text of it."]),
         ("> Said she. Twice.", ["Said she.", "Twice."]),
         (

@@ -3,6 +3,7 @@
 import hashlib
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import orjson
 import pytest
@@ -11,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from llamaindex_reaktly.domain import (
+    Choice,
     DocumentKey,
     DocumentState,
     Origin,
@@ -391,3 +393,45 @@ def test_a_knowledge_base_of_many_documents_goes_whole(
     assert registry.knowledge_bases.find("kb") is None
     assert registry.documents.page(knowledge_base_ids=["kb"], include_deleted=True).items == []
     assert len(registry.documents.ids("other")) == 20
+
+
+def a_page(external_id: str, url: str, *, base: str = "kb", source: str = "s") -> SourceDocument:
+    key = DocumentKey(base, source, external_id)
+    return replace(DOCUMENT, key=key, title=f"Title of {external_id}", url=url)
+
+
+def test_what_is_chosen_by_id_url_or_title_is_buried_in_its_base_and_source(
+    registry: Registry,
+) -> None:
+    here = [a_page("a", "/1"), a_page("b", "/1"), a_page("c", "/3"), a_page("d", "/4")]
+    elsewhere = [a_page("a", "/1", base="other"), a_page("a", "/1", source="t")]
+    accept(registry, *here, *elsewhere)
+    choice = Choice(
+        "kb",
+        frozenset([here[2].key.document_id, elsewhere[0].key.document_id]),
+        "s",
+        frozenset(["/1", "/9"]),
+        frozenset(["Title of c", "title of d"]),
+    )
+    buried = registry.documents.bury_chosen(choice)
+    assert set(buried) == {document.key.document_id for document in here[:3]}
+    assert registry.documents.bury_chosen(choice) == []
+    assert {status_of(registry, one.key) for one in (here[3], *elsewhere)} == {DocumentState.QUEUED}
+
+
+def test_what_was_replaced_since_it_was_looked_up_is_buried_only_if_still_as_chosen(
+    registry: Registry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    moved, stays = a_page("a", "/1"), a_page("b", "/1")
+    accept(registry, moved, stays)
+    write = registry.database.write
+
+    def late(operation: Any, locks: Any = (), realm: Any = None) -> Any:
+        monkeypatch.undo()
+        accept(registry, replace(moved, url="/2"))
+        return write(operation, locks, realm)
+
+    monkeypatch.setattr(registry.database, "write", late)
+    buried = registry.documents.bury_chosen(Choice("kb", source="s", urls=frozenset(["/1"])))
+    assert buried == [stays.key.document_id]
+    assert status_of(registry, moved.key) is DocumentState.QUEUED

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from llamaindex_reaktly.domain import DocumentKey, DocumentState, SourceDocument, SourceType
+from llamaindex_reaktly.domain import Choice, DocumentKey, DocumentState, SourceDocument, SourceType
 from llamaindex_reaktly.registry.claims import Verdict
 from llamaindex_reaktly.registry.registry import Registry
 from scripts.postgresql import PostgreSQL
@@ -67,6 +67,7 @@ def use(registry: Registry) -> None:
     queue.unpurged()
     queue.mark_purged(ids[:5])
     queue.unsettled()
+    documents.bury_chosen(Choice("kb", frozenset(ids[8:9]), "s", frozenset("u"), frozenset("t")))
     registry.knowledge_bases.ensure("kb", embedder="minilm")
     registry.usage.of(["kb"])
 
@@ -113,7 +114,8 @@ def test_on_sqlite_every_table_is_searched_by_an_index(
     assert [plan for plan in plans if re.search("SCAN (documents|payloads)", plan)] == []
     # A page of a listing does not go through those before it.
     assert sum("(knowledge_base_id=? AND document_id>?)" in plan for plan in plans) == 1
-    assert sum("USING INDEX ix_documents_usage" in plan for plan in plans) == 1
+    # Counting what a base holds reads no document.
+    assert sum("ix_documents_usage" in plan and "sum(" in plan for plan in plans) == 1
     # A listing by state, but for the usual one, does not go through all of a base.
     assert sum("ix_documents_unfinished" in plan for plan in plans) == len(DocumentState) - 1
 
