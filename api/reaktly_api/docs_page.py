@@ -12,6 +12,8 @@ from collections.abc import Iterator, Mapping
 from html import escape
 from typing import Any
 
+from reaktly_api.dialects import REAKTLY, dialect_of
+
 Json = Mapping[str, Any]
 
 _STYLE = """
@@ -91,10 +93,12 @@ def _operation(method: str, path: str, operation: Json) -> Iterator[str]:
 
 
 def _curl(method: str, path: str, body: object) -> str:
+    of_reaktly = dialect_of(path) is REAKTLY
+    key = "x-api-key: $REAKTLY_API_KEY" if of_reaktly else "Authorization: Bearer $REAKTLY_API_KEY"
     text = json.dumps(body, indent=2, ensure_ascii=False).replace("'", "'\\''")
     return (
         f'curl -X {method} "$REAKTLY_BASE_URL{path}" \\\n'
-        '  -H "x-api-key: $REAKTLY_API_KEY" \\\n'
+        f'  -H "{key}" \\\n'
         '  -H "Content-Type: application/json" \\\n'
         f"  -d '{text}'"
     )

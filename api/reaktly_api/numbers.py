@@ -1,7 +1,5 @@
 """Whole numbers as JSON Schema means them: `10.0` is one, `"10"` is not."""
 
-from typing import Annotated
-
 from pydantic import BeforeValidator
 
 
@@ -9,4 +7,6 @@ def _whole(value: object) -> object:
     return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
-WholeNumber = Annotated[int, BeforeValidator(_whole)]
+# Last in `Annotated[int, Field(ge=1), WHOLE]`: before bounds, pydantic leaves them out of
+# the schema.
+WHOLE = BeforeValidator(_whole)

@@ -111,6 +111,14 @@ async def test_limits_in_the_document_are_those_that_hold(document: dict[str, An
         "sourceType",
         "data",
     ]
+    for body, field, least in (
+        ("SearchBody", "limit", 1),
+        ("SearchBody", "offset", 0),
+        ("DocumentSearchBody", "limit", 1),
+        ("ChatCompletionBody", "max_tokens", 1),
+    ):
+        about = schemas[body]["properties"][field]
+        assert about.get("anyOf", [about])[0]["minimum"] == least
     assert schemas["SearchBody"]["properties"]["limit"]["maximum"] == 100
 
 

@@ -12,7 +12,7 @@ from typing_extensions import TypedDict  # pydantic needs this one before 3.12
 
 from llamaindex_reaktly.errors import InvalidRequest
 from reaktly_api.inkeep.conversation import Prompt, estimate_tokens
-from reaktly_api.numbers import WholeNumber
+from reaktly_api.numbers import WHOLE
 from reaktly_api.patterns import NO_CONTROLS, NOT_BLANK
 
 MAX_MODEL_LENGTH = 300
@@ -157,8 +157,8 @@ class ChatCompletionBody(_Asking):
         json_schema_extra=_WITH_A_QUESTION,
     )
     stream_options: StreamOptions | None = None
-    max_tokens: Annotated[WholeNumber, Field(ge=1)] | None = None
-    max_completion_tokens: Annotated[WholeNumber, Field(ge=1)] | None = Field(
+    max_tokens: Annotated[int, Field(ge=1), WHOLE] | None = None
+    max_completion_tokens: Annotated[int, Field(ge=1), WHOLE] | None = Field(
         default=None, description="Bounds the prose of `inkeep-qa-expert`."
     )
 
@@ -183,7 +183,7 @@ class ResponsesBody(_Asking):
         ),
     ] = Field(description="The question, or the conversation with it as its last user's message.")
     instructions: str | None = None
-    max_output_tokens: Annotated[WholeNumber, Field(ge=1)] | None = Field(
+    max_output_tokens: Annotated[int, Field(ge=1), WHOLE] | None = Field(
         default=None, description="Bounds the prose of `inkeep-qa-expert`."
     )
 

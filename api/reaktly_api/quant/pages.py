@@ -157,7 +157,7 @@ OPERATIONS = (
                 },
             ),
         ),
-        errors=(400, 402, 404, 413, 415, 507),
+        errors=(402, 404),
         rate_limit=RATE_LIMIT,
     ),
     Operation(
@@ -177,7 +177,7 @@ OPERATIONS = (
             Example("By url", {"url": _GUIDE["url"]}),
             Example("By key", {"keys": ["node:1:en"]}),
         ),
-        errors=(400, 404, 413, 415),
+        errors=(404,),
         rate_limit=RATE_LIMIT,
     ),
 )

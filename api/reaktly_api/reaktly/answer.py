@@ -7,7 +7,7 @@ from typing_extensions import TypedDict  # pydantic needs this one before 3.12
 from llamaindex_reaktly.domain import Answer, AnswerRequest, SearchHit
 from llamaindex_reaktly.filters import parse_filter
 from reaktly_api.access import CHAT
-from reaktly_api.operations import Call, Example, Operation, Stream, dump
+from reaktly_api.operations import Call, Example, Link, Operation, Stream, dump
 from reaktly_api.reaktly.answers import integration_id
 from reaktly_api.reaktly.requests import AnswerBody
 
@@ -122,5 +122,7 @@ OPERATIONS = (
             ),
         ),
         errors=(404,),
+        links=(Link("getDocument", "documentId", "/sources/0/documentId"),),
+        streams=True,
     ),
 )

@@ -23,7 +23,7 @@ from llamaindex_reaktly.domain import (
     SourceType,
 )
 from reaktly_api.filter_schema import Filters
-from reaktly_api.numbers import WholeNumber
+from reaktly_api.numbers import WHOLE
 from reaktly_api.patterns import LANGUAGE_TAG, NO_CONTROLS, NO_CONTROLS_OR_EMPTY, NOT_BLANK
 
 MAX_ID_LENGTH = 256
@@ -286,10 +286,10 @@ class AnswerBody(_Question):
 class SearchBody(_Question):
     """A question to one knowledge base."""
 
-    limit: WholeNumber = Field(
+    limit: Annotated[int, WHOLE] = Field(
         default=10, ge=1, le=100, description="Most documents to answer with."
     )
-    offset: WholeNumber = Field(
+    offset: Annotated[int, WHOLE] = Field(
         default=0, ge=0, le=MAX_OFFSET, description="Documents to pass over."
     )
     mode: Annotated[SearchMode, Field(strict=False)] = Field(

@@ -12,7 +12,7 @@ from llamaindex_reaktly.errors import (
 from reaktly_api.access import IMPORT
 from reaktly_api.batches import NO_ROOM, own_name, read_document
 from reaktly_api.envelopes import EveryItemRefused, smarttalk
-from reaktly_api.operations import Call, Example, Operation, validate
+from reaktly_api.operations import Call, Example, Link, Operation, validate
 from reaktly_api.reaktly.ingest import require_knowledge_base
 from reaktly_api.reaktly.requests import MAX_TITLE_LENGTH
 from reaktly_api.smarttalk.answers import DocumentDeleteAnswer, ImportAnswer, Imported
@@ -152,6 +152,7 @@ OPERATIONS = (
             ),
         ),
         errors=(402, 404),
+        links=(Link("getDocument", "documentId", "/documents/0/id"),),
         rate_limit="100/minute",
     ),
     Operation(

@@ -20,7 +20,7 @@ from llamaindex_reaktly.domain import (
     SourceType,
 )
 from reaktly_api.filter_schema import Filters
-from reaktly_api.numbers import WholeNumber
+from reaktly_api.numbers import WHOLE
 from reaktly_api.patterns import LANGUAGE_TAG, NOT_BLANK
 from reaktly_api.reaktly.requests import (
     MAX_QUERY_LENGTH,
@@ -124,7 +124,7 @@ class DocumentSearchBody(_Body):
 
     chat_model_id: ChatModelId
     query: Query
-    limit: Annotated[WholeNumber, Field(ge=1, le=100)] | None = Field(
+    limit: Annotated[int, Field(ge=1, le=100), WHOLE] | None = Field(
         default=None, description="Most documents; 10 else."
     )
     filters: OptionalFilters = None
@@ -133,7 +133,7 @@ class DocumentSearchBody(_Body):
 class QueryOptions(_Body):
     """How to answer."""
 
-    max_tokens: Annotated[WholeNumber, Field(ge=1)] | None = Field(
+    max_tokens: Annotated[int, Field(ge=1), WHOLE] | None = Field(
         default=None,
         description="Bounds the answer, in tokens of the knowledge base's embedder.",
     )

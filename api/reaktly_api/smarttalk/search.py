@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from llamaindex_reaktly.domain import AnswerRequest, SearchRequest
 from llamaindex_reaktly.filters import parse_filter
 from reaktly_api.access import CHAT, READ
-from reaktly_api.operations import Call, Example, Operation
+from reaktly_api.operations import Call, Example, Link, Operation
 from reaktly_api.smarttalk.answers import DocumentSearchAnswer, QueryAnswer, answered, found
 from reaktly_api.smarttalk.documents import TAG
 from reaktly_api.smarttalk.requests import DocumentSearchBody, QueryBody
@@ -64,6 +64,7 @@ OPERATIONS = (
             ),
         ),
         errors=(404,),
+        links=(Link("getDocument", "documentId", "/documents/0/id"),),
         rate_limit="60/minute",
     ),
     Operation(
@@ -90,6 +91,7 @@ OPERATIONS = (
             ),
         ),
         errors=(404,),
+        links=(Link("getDocument", "documentId", "/sources/0/documentId"),),
         rate_limit="60/minute",
     ),
 )
