@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.conformance.recorder import Recorder
+from tests.conformance.recorder import Exchange, Recorder
 from tests.conformance.samples import Samples, differences, indented
 from tests.end_to_end.product import Client, Product
 
@@ -54,22 +54,24 @@ def known(product: Product) -> list[str]:
     return ids
 
 
+def assert_imported(page: Samples, sent: Exchange, title: str) -> None:
+    assert sent.status == 200, sent
+    assert not list(differences(sent.answer, page.json(*IMPORT_ANSWER)))
+    assert sent.answer["imported"] == 1
+    (document,) = sent.answer["documents"]
+    assert (document["title"], document["status"]) == (title, "processing")
+
+
 @pytest.mark.requirement("S-01", "S-05", "S-06", "S-07", "S-09", "S-13")
 def test_the_import_is_accepted(page: Samples, headers: dict[str, str]) -> None:
     sent = page.request("POST", "/v1/documents/import", page.json(*IMPORT), headers)
-    assert sent.status == 200
-    assert not list(differences(sent.answer, page.json(*IMPORT_ANSWER)))
-    assert sent.answer["imported"] == 1
-    assert sent.answer["documents"][0]["title"] == "Product Documentation"
-    assert sent.answer["documents"][0]["status"] == "processing"
+    assert_imported(page, sent, "Product Documentation")
 
 
 @pytest.mark.requirement("S-14")
 def test_the_curl_command_works(page: Samples, recorder: Recorder, product: Product) -> None:
     command = page.text(105, 117, {HOST: recorder.address, "YOUR_API_TOKEN": product.key})
-    sent = page.curl(command)
-    assert sent.status == 200
-    assert not list(differences(sent.answer, page.json(*IMPORT_ANSWER)))
+    assert_imported(page, page.curl(command), "Getting Started Guide")
 
 
 @pytest.mark.requirement("S-15", "S-16")
@@ -102,28 +104,19 @@ def test_the_search_finds_documents(
 def test_the_python_program_works(page: Samples, recorder: Recorder, product: Product) -> None:
     # The page lost the indentation of its function.
     program = indented(page.text(186, 215, {HOST: recorder.address, "your-api-token": product.key}))
-    sent = page.python(program)
-    assert sent.status == 200
-    assert not list(differences(sent.answer, page.json(*IMPORT_ANSWER)))
-    assert sent.answer["documents"][0]["title"] == "FAQ: Shipping"
+    assert_imported(page, page.python(program), "FAQ: Shipping")
 
 
 @pytest.mark.requirement("S-20")
 def test_the_javascript_program_works(page: Samples, recorder: Recorder, product: Product) -> None:
     program = page.text(219, 246, {HOST: recorder.address, "your-api-token": product.key})
-    sent = page.node(program)
-    assert sent.status == 200
-    assert not list(differences(sent.answer, page.json(*IMPORT_ANSWER)))
-    assert sent.answer["documents"][0]["title"] == "FAQ: Returns"
+    assert_imported(page, page.node(program), "FAQ: Returns")
 
 
 @pytest.mark.requirement("S-21")
 def test_the_php_program_works(page: Samples, recorder: Recorder, product: Product) -> None:
     program = page.text(250, 277, {HOST: recorder.address, "your-api-token": product.key})
-    sent = page.php(program)
-    assert sent.status == 200
-    assert not list(differences(sent.answer, page.json(*IMPORT_ANSWER)))
-    assert sent.answer["documents"][0]["title"] == "Product Specifications"
+    assert_imported(page, page.php(program), "Product Specifications")
 
 
 @pytest.mark.requirement("S-26", "S-27")
