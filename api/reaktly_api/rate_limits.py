@@ -2,7 +2,6 @@
 
 import functools
 import math
-import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -88,10 +87,11 @@ class RateLimiter:
     ) -> None:
         """Raises `ConfigurationError` for a Redis that cannot be spoken to as it is named."""
         self._defaults = defaults
-        self._lock = threading.Lock()
-        self._window: Window | None = None
-        if redis_url is not None:
-            self._window = RedisWindow(redis_url, on_uncounted=on_uncounted)
+        self._window: Window = (
+            MemoryWindow()
+            if redis_url is None
+            else RedisWindow(redis_url, on_uncounted=on_uncounted)
+        )
 
     def close(self) -> None:
         """Close the connections, if there are any."""
@@ -107,11 +107,10 @@ class RateLimiter:
         )
         if item is None:
             return None
-        window = self._open_window()
-        allowed = window.hit(item, key.key_id, operation)
+        allowed = self._window.hit(item, key.key_id, operation)
         if allowed is None:
             return None
-        reset_at, remaining = window.look(item, key.key_id, operation)
+        reset_at, remaining = self._window.look(item, key.key_id, operation)
         reset = max(1, math.ceil(reset_at - time.time()))
         allowance = Allowance(item.amount, remaining, reset)
         if not allowed:
@@ -121,9 +120,3 @@ class RateLimiter:
     @staticmethod
     def _rule(rules: Mapping[str, str], operation: str) -> str | None:
         return rules.get(operation) or rules.get(ANY_OPERATION)
-
-    def _open_window(self) -> Window:
-        with self._lock:
-            if self._window is None:  # 0.2 s of import that a server without limits does not pay
-                self._window = MemoryWindow()
-            return self._window

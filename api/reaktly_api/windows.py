@@ -7,6 +7,7 @@ Times are those of the API's machine: machines that share a Redis need clocks in
 
 import threading
 import time
+from collections import defaultdict, deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Protocol
 
@@ -35,22 +36,42 @@ class Window(Protocol):
 
 
 class MemoryWindow:
-    """Counts in this process."""
+    """Counts in this process, by a clock that nobody sets.
+
+    The storage that `limits` brings starts a thread for almost each request, to forget, and
+    may for a moment give two threads a lock of their own (5.8). What is kept here needs no
+    forgetting: at most a limit's number of times, for each key and operation that has one.
+    """
 
     def __init__(self) -> None:
-        from limits.storage import MemoryStorage
-        from limits.strategies import MovingWindowRateLimiter
-
-        self._limiter = MovingWindowRateLimiter(MemoryStorage())
+        self._lock = threading.Lock()
+        self._hits: defaultdict[tuple[str, str, str], deque[float]] = defaultdict(deque)
 
     def hit(self, item: "RateLimitItem", key_id: str, operation: str) -> bool:
         """Count a request if the limit allows; whether it did."""
-        return self._limiter.hit(item, key_id, operation)
+        with self._lock:
+            now = time.monotonic()
+            hits = self._remembered(item, key_id, operation, now)
+            if len(hits) >= item.amount:
+                return False
+            hits.append(now)
+            return True
 
     def look(self, item: "RateLimitItem", key_id: str, operation: str) -> tuple[float, int]:
         """When the oldest counted request is forgotten (Unix time), and how many are left."""
-        stats = self._limiter.get_window_stats(item, key_id, operation)
-        return stats.reset_time, stats.remaining
+        with self._lock:
+            now = time.monotonic()
+            hits = self._remembered(item, key_id, operation, now)
+            age = now - hits[0] if hits else item.get_expiry()
+            return time.time() + item.get_expiry() - age, item.amount - len(hits)
+
+    def _remembered(
+        self, item: "RateLimitItem", key_id: str, operation: str, now: float
+    ) -> deque[float]:
+        hits = self._hits[key_id, operation, str(item)]
+        while hits and hits[0] <= now - item.get_expiry():
+            hits.popleft()
+        return hits
 
 
 class RedisWindow:
