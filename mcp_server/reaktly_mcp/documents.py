@@ -3,6 +3,7 @@
 import hashlib
 from typing import Annotated, Literal, cast
 
+import orjson
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from llamaindex_reaktly.domain import (
@@ -20,6 +21,7 @@ NO_CONTROLS = r"^[^\u0000-\u001f\u007f-\u009f]*$"
 NOT_BLANK = r"\S"
 SCRIPTABLE = ("javascript:", "data:", "vbscript:", "file:")
 MAX_ID_LENGTH = 256
+MAX_METADATA_BYTES = 256 * 1024
 
 
 def _refuse_scriptable(url: str) -> str:
@@ -30,19 +32,21 @@ def _refuse_scriptable(url: str) -> str:
     return url
 
 
-def _refuse_unstorable(text: str) -> str:
+def _refuse_nul(text: str) -> str:
     if "\0" in text:
         msg = "must not hold NUL characters"
         raise ValueError(msg)
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        msg = "is not valid Unicode"
-        raise ValueError(msg) from None
     return text
 
 
-Text = AfterValidator(_refuse_unstorable)
+def _refuse_bulky(metadata: dict[str, object]) -> dict[str, object]:
+    if len(orjson.dumps(metadata)) > MAX_METADATA_BYTES:
+        msg = f"must not be larger than {MAX_METADATA_BYTES:,} bytes as JSON"
+        raise ValueError(msg)
+    return metadata
+
+
+Text = AfterValidator(_refuse_nul)
 
 
 class DocumentInput(BaseModel):
@@ -97,6 +101,7 @@ class DocumentInput(BaseModel):
     ] = ""
     metadata: Annotated[
         dict[str, object],
+        AfterValidator(_refuse_bulky),
         Field(
             max_length=1_000,
             description="Named values; `search` can filter by them as `sourceData.NAME`.",

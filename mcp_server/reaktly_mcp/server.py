@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from importlib.metadata import version
 from typing import Any
 
+import orjson
 from mcp.server.mcpserver import Context, MCPServer
 from mcp.server.mcpserver.exceptions import (
     ResourceError,
@@ -50,6 +51,10 @@ ADVICE = {
     ErrorCode.INTERNAL: "tell the operator",
 }
 
+UNSTORABLE = (
+    "correct the arguments: text must be valid Unicode, numbers fit 64 bits, and nothing be "
+    "nested deeper than some 250 levels"
+)
 # pydantic's words for a pattern that does not match, and ours.
 PATTERNS = {
     f"String should match pattern '{NOT_BLANK}'": "must not be blank",
@@ -145,6 +150,10 @@ class KnowledgeServer(MCPServer[object]):
         """Call a tool; every failure is a `ToolError` whose words are written for the model."""
         if name not in SCOPES or not SCOPES[name] & self._access().scopes:
             raise ToolError(f"there is no tool {name!r} here; `tools/list` names those there are")
+        try:
+            orjson.dumps(arguments)
+        except TypeError:  # nothing behind this can store or send them
+            raise ToolError(UNSTORABLE) from None
         try:
             return await super().call_tool(name, arguments, context)
         except UnexpectedToolError as error:

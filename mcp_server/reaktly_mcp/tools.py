@@ -27,7 +27,7 @@ from llamaindex_reaktly.errors import NotFound
 from llamaindex_reaktly.filters import parse_filter
 from reaktly_mcp import results
 from reaktly_mcp.access import Access
-from reaktly_mcp.documents import NOT_BLANK, DocumentInput
+from reaktly_mcp.documents import NO_CONTROLS, NOT_BLANK, DocumentInput
 from reaktly_mcp.facade import Facade
 from reaktly_mcp.untrusted import TITLES_NOTICE, Quotes, cut
 
@@ -52,6 +52,7 @@ KnowledgeBaseName = Annotated[
     str,
     Field(
         max_length=256,
+        pattern=NO_CONTROLS,
         description="Id of the knowledge base, as `list_knowledge_bases` shows it. "
         "May be left out where there is one, or a default.",
     ),
@@ -61,6 +62,7 @@ DocumentId = Annotated[
     Field(
         min_length=1,
         max_length=256,
+        pattern=NO_CONTROLS,
         description="The document's id (`doc_…`), as `search` or `list_documents` shows it.",
     ),
 ]

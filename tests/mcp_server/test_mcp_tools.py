@@ -354,6 +354,11 @@ async def test_documents_out_of_reach_answer_as_those_that_are_not_there(
         ("ingest", {"documents": [document(url="javascript:x")]}, "must not be a script"),
         ("ingest", {"documents": [document(url="a\nb")]}, "must not hold control characters"),
         ("ingest", {"documents": [document(colour="red")]}, "Extra inputs are not permitted"),
+        ("ingest", {"documents": [document(content="a\ud800")]}, "text must be valid Unicode"),
+        ("ingest", {"documents": [document(metadata={"a": "x" * 300_000})]}, "must not be larger"),
+        ("search", {"query": "\ud800"}, "text must be valid Unicode"),
+        ("search", {"query": "x", "knowledge_base": "k\0b"}, "must not hold control characters"),
+        ("fetch", {"id": "doc\n"}, "must not hold control characters"),
         ("nonsense", {}, "there is no tool 'nonsense'"),
     ],
 )  # fmt: skip
