@@ -38,6 +38,7 @@ BENCHMARKS = (
     "retrieval",
     "relevance",
     "answers",
+    "found_metadata",
     "weaviate_store",
     "weaviate_speed",
     "weaviate_retrieval",

@@ -50,6 +50,23 @@ async def test_a_full_base_takes_no_more_and_says_so(client: httpx.AsyncClient, 
     assert response.json()["error"]["code"] == "QUOTA_EXCEEDED"
 
 
+async def test_pages_that_have_no_room_are_named_and_a_page_may_move_in_a_full_base(
+    client: httpx.AsyncClient, knowledge_base: KnowledgeBase
+) -> None:
+    async def send(*pages: Json) -> httpx.Response:
+        return await client.post("/sites/kb/pages", json={"pages": [*pages]})
+
+    pages = [{"url": f"/{key}", "key": key, "content": "x"} for key in "abc"]
+    answer = (await send(*pages)).json()
+    assert (answer["queued"], len(answer["errors"])) == (2, 1)
+    assert (answer["errors"][0]["url"], answer["errors"][0]["code"]) == ("/c", "quota_exceeded")
+    assert (await send(pages[2])).json()["error"]["code"] == "quota_exceeded"
+    assert (await send(pages[2])).status_code == 402
+    assert (await send({**pages[0], "url": "/moved"})).json()["queued"] == 1
+    urls = {status.key.external_id for status in knowledge_base.list_documents("kb").items}
+    assert urls == {"/moved", "/b"}
+
+
 async def test_what_fits_of_a_bulk_is_kept_and_the_rest_named(
     client: httpx.AsyncClient, item: Json
 ) -> None:
