@@ -141,11 +141,12 @@ class Settings(BaseSettings):
     max_bulk_items: Annotated[int, Field(ge=1)] = Field(
         default=10_000, description="Most items of one bulk request."
     )
-    max_documents: Annotated[int, Field(ge=0)] | None = Field(
-        default=None, description="Most documents of one knowledge base; any number if unset."
+    max_documents: int | None = Field(
+        default=None, ge=0, description="Most documents of one knowledge base; any number if unset."
     )
-    max_characters: Annotated[int, Field(ge=0)] | None = Field(
+    max_characters: int | None = Field(
         default=None,
+        ge=0,
         description="Most characters of content of one knowledge base; any number if unset.",
     )
     rate_limit: Annotated[tuple[str, ...], NoDecode] = Field(
