@@ -13,6 +13,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 
+from llamaindex_reaktly.errors import Unavailable
 from llamaindex_reaktly.stores.weaviate import WeaviateStore
 from llamaindex_reaktly.stores.weaviate_connection import WeaviateAddress
 from scripts.weaviate_server import WeaviateServer
@@ -101,6 +102,8 @@ def opened(server: WeaviateServer) -> Iterator[WeaviateStore]:
     store = WeaviateStore(WeaviateAddress(server.url, server.grpc_url, server.key))
     try:
         yield store
+    except Unavailable as error:
+        raise TortureFailed(f"Weaviate answers nothing at rest: {error.message}") from error
     finally:
         store.close()
 

@@ -96,6 +96,8 @@ class Collections:
             home = next((home for home in await self.all() if home.alias == alias), None)
             if home is None:
                 raise Unavailable("a collection on Weaviate has the name of ours and is another's")
+        # Also of one that is there: whoever made it may have been killed before its alias.
+        await self._name(alias, home.name)
         tenant = tenant_name(knowledge_base_id)
         await self._client.collections.use(home.name).tenants.create([Tenant(name=tenant)])
         return Home(home.name, home.alias, tenant, home.dimension)
@@ -160,12 +162,16 @@ class Collections:
             # Another worker may have been first, which is as good.
             if not await self._client.collections.exists(name):
                 raise
-        if not await self._client.alias.exists(alias_name=alias):
-            try:
-                await self._client.alias.create(alias_name=alias, target_collection=name)
-            except UnexpectedStatusCodeError:
-                if not await self._client.alias.exists(alias_name=alias):
-                    raise
+
+    async def _name(self, alias: str, name: str) -> None:
+        """See that the collection has its alias."""
+        if await self._client.alias.exists(alias_name=alias):
+            return
+        try:
+            await self._client.alias.create(alias_name=alias, target_collection=name)
+        except UnexpectedStatusCodeError:
+            if not await self._client.alias.exists(alias_name=alias):
+                raise
 
 
 def _alias(prefix: str, identity: EmbedderIdentity) -> str:

@@ -156,6 +156,25 @@ def set_shards(store: WeaviateStore, status: str) -> None:
     store.connection.write(update)
 
 
+def test_a_collection_whose_maker_was_killed_before_naming_it_is_named_by_the_next(
+    store: WeaviateStore,
+) -> None:
+    store.replace(KB, [replacement("first", "word")])
+
+    async def unname() -> None:
+        client = await store.connection.client()
+        home = await store.index.home(KB)
+        assert home is not None
+        await client.collections.use(home.name).tenants.remove([home.tenant])
+        assert await client.alias.delete(alias_name=home.alias)
+
+    store.connection.write(unname)
+    other = WeaviateStore(store.connection.address, prefix=store.index.prefix)
+    other.replace(KB, [replacement("second", "word")])
+    assert [one.document.external_id for one in other.search(KB, QUERY)] == ["second"]
+    other.close()
+
+
 def test_a_key_that_the_server_refuses_is_named(server: WeaviateServer) -> None:
     address = WeaviateAddress(server.url, server.grpc_url, "wrong", read_timeout=5)
     store = WeaviateStore(address)
