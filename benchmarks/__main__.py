@@ -33,6 +33,7 @@ BENCHMARKS = (
     "flood",
     "scale",
     "dialects",
+    "mcp",
     "startup",
     "replacement",
     "retrieval",
