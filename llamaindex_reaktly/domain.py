@@ -8,7 +8,7 @@ import enum
 import functools
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from llamaindex_reaktly.filters import Filter
@@ -342,3 +342,15 @@ class StoredContent:
     status: DocumentStatus
     document: SourceDocument
     found: FoundMetadata | None = None
+
+    @property
+    def shown(self) -> SourceDocument:
+        """The document with what was found where nothing was declared."""
+        if self.found is None:
+            return self.document
+        return replace(
+            self.document,
+            title=self.document.title or self.found.title or "",
+            summary=self.document.summary or self.found.summary,
+            tags=self.document.tags or self.found.tags,
+        )

@@ -30,4 +30,4 @@ class ReaktlyReader(BaseReader):
         for stored in self._registry.documents.contents(
             self._knowledge_base_id, characters=_BATCH_CHARACTERS
         ):
-            yield llama_document(stored.document, stored.found)
+            yield llama_document(stored.shown, stored.status.document_id)

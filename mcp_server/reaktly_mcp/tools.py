@@ -154,7 +154,7 @@ class Tools:
         text = self._readable(stored)
         part = cut(text[offset:], max_tokens)
         end = offset + len(part)
-        document, status, quotes = stored.document, stored.status, Quotes()
+        document, status, quotes = stored.shown, stored.status, Quotes()
         return results.result(
             results.Fetched(
                 id=id,

@@ -67,6 +67,7 @@ def test_what_is_missing_is_found_shown_and_searched_by(
     )
     assert kept.status.title == "Espresso machines"
     assert kept.document == BARE, "what was declared stays what it was"
+    assert kept.shown == replace(BARE, title=hit.title, summary=hit.summary, tags=hit.tags)
 
 
 @pytest.mark.requirement("Q-13")

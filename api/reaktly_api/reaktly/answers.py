@@ -9,7 +9,6 @@ from typing_extensions import TypedDict  # pydantic needs this one before 3.12
 from llamaindex_reaktly.domain import (
     DocumentState,
     DocumentStatus,
-    FoundMetadata,
     JsonValue,
     Passage,
     SearchHit,
@@ -206,15 +205,14 @@ def document_entry(status: DocumentStatus) -> DocumentEntry:
 
 def document(stored: StoredContent) -> Document:
     """A document with its content."""
-    source, status = stored.document, stored.status
-    found = stored.found or FoundMetadata()
+    source, status = stored.shown, stored.status
     return {
         **document_entry(status),
         "content": source.content,
         "contentType": source.content_type,
-        "summary": source.summary or found.summary,
-        "tags": source.tags or found.tags,
-        "extracted": dict(found.methods),
+        "summary": source.summary,
+        "tags": source.tags,
+        "extracted": {} if stored.found is None else dict(stored.found.methods),
         "language": source.language,
         "sourceData": plain(source.attributes),
         "hash": source.client_hash,
