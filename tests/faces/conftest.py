@@ -24,7 +24,7 @@ DOCUMENTS = (
         "# Washing\n\nWash the tent by hand with cold water. A machine ruins its coating.\n",
         url="https://example.com/tents",
         tags=("care",),
-        attributes={"price": 0, "section": "camp", "title": "an attribute", "url": "another"},
+        attributes={"price": 0, "section": "camp", "title": "an attribute"},
     ),
     SourceDocument(
         key("stoves"),
@@ -32,7 +32,7 @@ DOCUMENTS = (
         "Gas stove",
         "The gas stove boils a litre of water in four minutes. It must not be used in a tent.",
         summary="A stove for one pan.",
-        attributes={"price": 59.5, "section": "kitchen"},
+        attributes={"price": 59.5, "section": "kitchen", "url": "an attribute"},
     ),
     SourceDocument(
         key("boots"),

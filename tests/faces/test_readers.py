@@ -23,6 +23,7 @@ from llamaindex_reaktly.errors import InvalidRequest, UnknownKnowledgeBase
 from reaktly_api.quant.requests import page_key
 
 TENTS = DocumentKey("outdoor", "integration:handbook", "tents").document_id
+STOVES = DocumentKey("outdoor", "integration:handbook", "stoves").document_id
 
 
 def test_documents_come_as_they_were_accepted(knowledge_base: KnowledgeBase) -> None:
@@ -40,6 +41,7 @@ def test_documents_come_as_they_were_accepted(knowledge_base: KnowledgeBase) -> 
         "url": "https://example.com/tents",
         "tags": ["care"],
     }
+    assert "url" not in documents[STOVES].metadata  # but an attribute of that name
 
 
 def test_the_title_alone_is_embedded_and_ids_are_not_shown_to_a_model(
@@ -162,9 +164,9 @@ def test_of_a_url_that_comes_twice_the_last_page_counts(tmp_path: Path) -> None:
     file.write_text(
         json.dumps([{"url": "/a", "content": "Old."}, *PAGES, {"url": "/a", "content": "New."}])
     )
-    texts = {one.metadata["url"]: one.text for one in QuantPagesReader().load_data(file)}
-    assert len(texts) == 4
-    assert texts["/a"] == "New."
+    documents = QuantPagesReader().load_data(file)
+    assert len(documents) == 4
+    assert {one.metadata["url"]: one.text for one in documents}["/a"] == "New."
 
 
 @pytest.mark.parametrize(
