@@ -213,9 +213,7 @@ OPERATIONS: dict[str, Callable[[Asking], Request]] = {
         "POST", "/v1/responses", {"model": f"inkeep-rag@{a.base.base}", "input": a.query}
     ),
     "inkeep models": lambda a: Request("GET", "/v1/models"),
-}
-OPERATIONS |= {
-    "expert": lambda a: Request(
+    "inkeep expert": lambda a: Request(
         "POST",
         "/v1/chat/completions",
         {"model": f"inkeep-qa-expert@{a.base.base}", "messages": a.chat},
@@ -235,8 +233,7 @@ OPERATIONS |= {
     ),
     "purge": lambda a: Request("POST", f"{a.site}/purge"),
 }
-# What takes something away or puts something in asks for what is not there, so that the
-# tenants stay as they are.
+# What takes something away asks for what is not there, so that the tenants stay as they are.
 CHANGES = {name for name in OPERATIONS if "delete" in name}
 
 THINGS = st.builds(Thing, st.sampled_from([*TENANTS, NOBODY]), st.integers(1, DOCUMENTS))
