@@ -5,7 +5,10 @@ Written so that Rust's (pydantic), Python's and JavaScript's engines agree on th
 
 NO_CONTROLS = r"^[^\u0000-\u001f\u007f-\u009f]+$"
 NO_CONTROLS_OR_EMPTY = r"^[^\u0000-\u001f\u007f-\u009f]*$"
-NOT_BLANK = r"\S"
+# Not \S: the engines differ on U+0085 and U+001C, among others. These are Python's blanks.
+NOT_BLANK = (
+    r"[^\u0009-\u000d\u001c-\u0020\u0085\u00a0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000]"
+)
 LANGUAGE_TAG = r"^[A-Za-z]{2,3}(-[A-Za-z0-9]{1,8})*$"
 
 SENTENCES = {

@@ -3,12 +3,18 @@
 import tomllib
 from pathlib import Path
 
-from reaktly_api import inkeep
-from reaktly_api.reaktly import documents, jobs
+from reaktly_api import quant, smarttalk
+from reaktly_api.reaktly import documents, ingest, jobs
 
 CONFIGURATION = Path(__file__).parent / "fuzzing" / "schemathesis.toml"
 MOST_PAIRS = 10
-OPERATIONS = (*documents.OPERATIONS, *jobs.OPERATIONS, *inkeep.OPERATIONS)
+OPERATIONS = (
+    *documents.OPERATIONS,
+    *ingest.OPERATIONS,
+    *jobs.OPERATIONS,
+    *quant.OPERATIONS,
+    *smarttalk.OPERATIONS,
+)
 
 
 def test_at_most_ten_checks_of_an_operation_are_left_out() -> None:
