@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterator
 import pytest
 import uvicorn
 from mcp_types import TextResourceContents
-from pydantic import AnyUrl
 from starlette.routing import Route
 
 from llamaindex_reaktly.knowledge_base import KnowledgeBase
@@ -45,7 +44,8 @@ async def test_its_tools_are_a_llama_index_agents_tools(
     assert "knowledge_base" not in tools["search"].metadata.get_parameters_dict()["properties"]
     output = await tools["fetch"].acall(id=document_id)
     assert "Water in the morning." in str(output.content)
-    address = AnyUrl(f"reaktly://documents/{document_id}")
-    (content,) = (await client.read_resource(address)).contents
+    address = f"reaktly://documents/{document_id}"
+    # Declared as `AnyUrl`, which the 2.x client that it hands it to refuses.
+    (content,) = (await client.read_resource(address)).contents  # type: ignore[arg-type]
     assert isinstance(content, TextResourceContents)
     assert content.text == "Water in the morning."
