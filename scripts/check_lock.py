@@ -15,7 +15,10 @@ from packaging.utils import NormalizedName, canonicalize_name
 from scripts.lock_file import DEVELOPMENT, PROJECT, LockedPackage, read_lock
 
 # npm writes where each package's makers may be paid; that goes by hand.
-JAVASCRIPT = Path("tests", "node_clients", "package-lock.json")
+JAVASCRIPT = (
+    Path("tests", "mcp_server", "node", "package-lock.json"),
+    Path("tests", "node_clients", "package-lock.json"),
+)
 # Needs no lock: it comes with the virtual environment.
 WITH_THE_ENVIRONMENT = frozenset({canonicalize_name("pip")})
 
@@ -24,7 +27,7 @@ def problems(root: Path) -> Iterator[str]:
     """A sentence for each way in which the lock does not fit."""
     lock = root / "requirements.lock"
     text = lock.read_text(encoding="utf-8")
-    for each in (lock, root / JAVASCRIPT):
+    for each in (lock, *(root / path for path in JAVASCRIPT)):
         if "://" in each.read_text(encoding="utf-8"):
             yield f"{each.name} holds an address; whose index is used is the user's choice"
     if any(line.startswith("--") for line in text.splitlines()):

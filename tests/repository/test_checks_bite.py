@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from scripts.check_lock import JAVASCRIPT
+
 ROOT = Path(__file__).parents[2]
 
 
@@ -67,7 +69,7 @@ def test_an_import_contract_breaks_when_it_is_violated(contract: str, tmp_path: 
 @pytest.fixture
 def tree(tmp_path: Path) -> Path:
     """Only what the lock's check reads."""
-    for name in ("pyproject.toml", "requirements.lock", "tests/node_clients/package-lock.json"):
+    for name in ("pyproject.toml", "requirements.lock", *map(str, JAVASCRIPT)):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(ROOT / name, tmp_path / name)
     return tmp_path
@@ -93,11 +95,14 @@ def test_the_lock_is_in_step() -> None:
         ("pyproject.toml", '"orjson>=3.10"', '"orjson", "reaktly-minilm"', "no metadata may"),
         ("requirements.lock", "orjson==", "--index-url https://example.com\norjson==", "address"),
         ("requirements.lock", "orjson==", "--pre\norjson==", "an option of pip"),
-        (
-            "tests/node_clients/package-lock.json",
-            '"license"',
-            '"resolved": "https://example.com/a.tgz", "license"',
-            "address",
+        *(
+            (
+                str(path),
+                '"license"',
+                '"resolved": "https://example.com/a.tgz", "license"',
+                "address",
+            )
+            for path in JAVASCRIPT
         ),
         (
             "requirements.lock",
